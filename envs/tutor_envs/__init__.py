@@ -1,0 +1,1 @@
+"""What is taught and who is taught: student models, populations, Gymnasium environments."""
