@@ -1,0 +1,1 @@
+"""Who teaches: RL², planners, heuristics, oracles."""

@@ -1,0 +1,292 @@
+"""The training of RL²: roll out whole trials with new students, update by PPO, repeat."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tutor_envs.classroom import Classroom
+from tutor_envs.population import Population, Split, student_indices
+from tutor_envs.rng import Purpose, uniforms
+from tutor_envs.task import TeachingTask
+
+from tutor_agents.rl2.config import RL2Config
+from tutor_agents.rl2.networks import Actor, BeliefHead, Critic
+from tutor_agents.rl2.ppo import (
+    clipped_surrogate_loss,
+    entropy,
+    generalised_advantages,
+    masked_logits,
+)
+from tutor_agents.rl2.privileged import Privileged
+from tutor_agents.rl2.tutor import RL2Tutor
+
+
+class Rollout(NamedTuple):
+    """A batch of whole trials, time-major: T steps, N trials."""
+
+    token: Tensor  # (T, N) int64
+    score: Tensor | None  # (T, N)
+    legal: Tensor | None  # (T, N, A)
+    action: Tensor  # (T, N) int64
+    response: Tensor  # (T, N) int64, to the action
+    logp: Tensor  # (T, N)
+    reward: Tensor  # (T, N)
+    features: Tensor  # (T, N, F) privileged
+    latents: Tensor  # (N, L) privileged
+    types: Tensor  # (N,) privileged
+
+    def trials(self, index: Tensor) -> Rollout:
+        """The trials with these indices."""
+        per_trial = {"latents", "types"}
+        return Rollout(
+            *(
+                None if v is None else v[index] if name in per_trial else v[:, index]
+                for name, v in self._asdict().items()
+            )  # type: ignore[arg-type]
+        )
+
+
+class RL2Learner:
+    """Trains an RL² tutor; see the package's text for the algorithm."""
+
+    def __init__(
+        self,
+        config: RL2Config,
+        population: Population,
+        task: TeachingTask,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Build networks and optimiser; everything random follows from ``seed``."""
+        self.config = config
+        self.population = population
+        self.task = task
+        self.seed = seed
+        self.device = torch.device(device)
+        self.steps_per_update = config.n_trials * task.n_trial_steps
+        self.n_updates = max(1, -(-config.total_steps // self.steps_per_update))
+        self.updates_done = 0
+        self._classroom = Classroom(population, _training_task(task, config), seed=seed, device=device)
+        self._privileged = Privileged(self._classroom)
+        model, width = population.student_model, config.hidden_size
+        n_features = self._privileged.n_features if config.critic == "privileged" else 0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.actor = Actor(model, task, width)
+            critic = Critic(n_features, task.n_trial_steps, width)
+            belief = BeliefHead(width, self._privileged.n_types, self._privileged.n_latents, model)
+            self.actor.initialise()
+            critic.initialise()
+        self._networks = nn.ModuleDict({"actor": self.actor, "critic": critic, "belief": belief})
+        self._networks.to(self.device)
+        self._critic, self._belief = critic, belief
+        self._adam = torch.optim.Adam(self._networks.parameters(), lr=config.learning_rate, eps=1e-5)
+        self._clock = torch.arange(task.n_trial_steps, device=self.device)
+
+    # -- for the laboratory ----------------------------------------------------------------------
+    def tutor(self) -> RL2Tutor:
+        """The greedy tutor with the current weights (a live view)."""
+        return RL2Tutor(self.actor)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights and optimiser state, by name."""
+        tensors = {f"networks.{k}": v.detach() for k, v in self._networks.state_dict().items()}
+        for name, parameter in self._networks.named_parameters():
+            for key, value in self._adam.state[parameter].items():
+                tensors[f"adam.{name}.{key}"] = torch.as_tensor(value)
+        return tensors
+
+    def counters(self) -> dict[str, int]:
+        """Progress, with its unit in the name."""
+        return {"updates_done": self.updates_done}
+
+    def restore(self, tensors: dict[str, Tensor], counters: dict[str, int]) -> None:
+        """Continue where ``tensors()`` and ``counters()`` were taken.
+
+        Raises:
+            ValueError: they belong to another network.
+        """
+        expected = {f"networks.{k}": v.shape for k, v in self._networks.state_dict().items()}
+        found = {k: v.shape for k, v in tensors.items() if k.startswith("networks.")}
+        if expected != found:
+            different = sorted(
+                k for k in expected | found if expected.get(k) != found.get(k)
+            )
+            raise ValueError(f"the checkpoint belongs to another network: {different[0]} differs")
+        self._networks.load_state_dict({k.removeprefix("networks."): tensors[k] for k in found})
+        for name, parameter in self._networks.named_parameters():
+            prefix = f"adam.{name}."
+            state = {k.removeprefix(prefix): v.clone() for k, v in tensors.items() if k.startswith(prefix)}
+            if state:
+                state = {k: v if k == "step" else v.to(self.device) for k, v in state.items()}
+                self._adam.state[parameter] = state
+        self.updates_done = counters["updates_done"]
+
+    def update(self) -> dict[str, float]:
+        """Teach one batch of new students and learn from it; returns what to log."""
+        started_s = time.perf_counter()
+        remaining = 1 - self.updates_done / self.n_updates
+        for group in self._adam.param_groups:
+            group["lr"] = self.config.learning_rate * remaining
+        start = self.updates_done * self.config.n_trials
+        students = student_indices(Split.TRAIN, self.config.n_trials, start).to(self.device)
+        rollout = self._roll_out(students)
+        logs = self._learn(rollout, students, self.config.entropy_weight * remaining)
+        self.updates_done += 1
+        duration_s = time.perf_counter() - started_s
+        return {
+            "train/return": rollout.reward.sum(0).mean().item(),
+            "train/learning_rate": self.config.learning_rate * remaining,
+            "train/entropy_weight": self.config.entropy_weight * remaining,
+            **{name: value.item() for name, value in logs.items()},
+            "perf/steps_per_s": self.steps_per_update / duration_s,
+        }
+
+    # -- rollout -----------------------------------------------------------------------------------
+    @torch.no_grad()
+    def _roll_out(self, students: Tensor) -> Rollout:
+        observation = self._classroom.begin_trial(students)
+        truth = self._classroom.truth
+        latents, types = self._privileged.latents(truth), truth.latents["type"]
+        memory = torch.zeros(1, len(students), self.config.hidden_size, device=self.device)
+        steps: list[tuple[Tensor | None, ...]] = []
+        for t in range(self.task.n_trial_steps):
+            features = self._features(self._classroom)
+            token = self.actor.encode(observation)
+            clock = self._clock[t : t + 1]
+            score = None if observation.score is None else observation.score.unsqueeze(0)
+            hidden, memory = self.actor.remember(token.unsqueeze(0), clock, score, memory)
+            logits = masked_logits(self.actor.logits(hidden, clock)[0], observation.legal)
+            log_probabilities = torch.log_softmax(logits, dim=-1)
+            u = uniforms(
+                self.seed,
+                students,
+                purpose=Purpose.TUTOR,
+                n_lanes=1,
+                lesson=observation.lesson,
+                step=observation.step,
+            )
+            edges = log_probabilities.exp().cumsum(-1)[:, :-1]
+            action = (u >= edges).sum(-1)
+            logp = log_probabilities.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+            outcome = self._classroom.step(action)
+            steps.append(
+                (
+                    token,
+                    observation.score,
+                    observation.legal,
+                    action,
+                    outcome.observation.response,
+                    logp,
+                    outcome.reward,
+                    features,
+                )
+            )
+            observation = outcome.observation
+        columns = (_stack(column) for column in zip(*steps, strict=True))
+        return Rollout(*columns, latents=latents, types=types)  # type: ignore[arg-type]
+
+    def _features(self, classroom: Classroom) -> Tensor:
+        if self.config.critic == "privileged":
+            return self._privileged.features(classroom.truth)
+        return torch.empty(self.config.n_trials, 0, device=self.device)
+
+    # -- update --------------------------------------------------------------------------------------
+    def _memory(self, rollout: Rollout) -> Tensor:
+        """The memory after every step, recomputed from the start of the trial, ``(T, N, H)``."""
+        start = torch.zeros(1, rollout.token.shape[1], self.config.hidden_size, device=self.device)
+        hidden, _ = self.actor.remember(rollout.token, self._clock, rollout.score, start)
+        return hidden
+
+    def _values(self, rollout: Rollout, hidden: Tensor) -> Tensor:
+        seen = hidden.detach() if self.config.critic == "privileged" else hidden
+        values: Tensor = self._critic(seen, self._clock, rollout.features)
+        return values
+
+    def _learn(self, rollout: Rollout, students: Tensor, entropy_weight: float) -> dict[str, Tensor]:
+        config = self.config
+        with torch.no_grad():
+            v_tm1 = self._values(rollout, self._memory(rollout))
+            v_t = torch.cat([v_tm1[1:], torch.zeros_like(v_tm1[:1])])
+            discount_t = torch.full((len(v_tm1), 1), config.discount, device=self.device)
+            discount_t[-1] = 0.0
+            advantages = generalised_advantages(
+                rollout.reward, discount_t, v_tm1, v_t, config.gae_lambda
+            )
+            targets = advantages + v_tm1
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        logs: dict[str, Tensor] = {}
+        for epoch in range(config.epochs):
+            u = uniforms(
+                self.seed, students, purpose=Purpose.TRAINING, n_lanes=1, lesson=1, step=epoch
+            )
+            for index in u.squeeze(-1).argsort().chunk(config.minibatches):
+                loss, logs_here = self._loss(
+                    rollout.trials(index), advantages[:, index], targets[:, index], entropy_weight
+                )
+                self._adam.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                norm = nn.utils.clip_grad_norm_(self._networks.parameters(), config.max_grad_norm)
+                self._adam.step()
+                first = logs.get("train/first_ratio_error", logs_here["train/first_ratio_error"])
+                logs = logs_here | {"train/grad_norm": norm, "train/first_ratio_error": first}
+        spread = (targets - v_tm1).var() / targets.var().clamp(min=1e-12)
+        return logs | {"train/explained_variance": 1 - spread}
+
+    def _loss(
+        self, rollout: Rollout, advantages: Tensor, targets: Tensor, entropy_weight: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        config = self.config
+        hidden = self._memory(rollout)
+        logits = masked_logits(self.actor.logits(hidden, self._clock), rollout.legal)
+        log_probabilities = torch.log_softmax(logits, dim=-1)
+        logp = log_probabilities.gather(-1, rollout.action.unsqueeze(-1)).squeeze(-1)
+        policy = clipped_surrogate_loss(logp, rollout.logp, advantages, config.clip)
+        value = 0.5 * functional.mse_loss(self._values(rollout, hidden), targets)
+        exploration = entropy(log_probabilities).mean()
+        loss = policy + config.value_weight * value - entropy_weight * exploration
+        logs = {
+            "loss/policy": policy,
+            "loss/value": value,
+            "train/entropy": exploration,
+            "train/kl": (rollout.logp - logp).mean(),
+            "train/first_ratio_error": (torch.exp(logp - rollout.logp) - 1).abs().max(),
+        }
+        if config.belief_weight > 0:
+            belief = self._belief_loss(rollout, hidden)
+            loss = loss + config.belief_weight * belief
+            logs["loss/belief"] = belief
+        return loss, {name: tensor.detach() for name, tensor in logs.items()}
+
+    def _belief_loss(self, rollout: Rollout, hidden: Tensor) -> Tensor:
+        """Cross-entropy of type and next response, squared error of the standardised latents."""
+        type_logits, latents, response_logits = self._belief(hidden)
+        answered = rollout.response < response_logits.shape[-1]
+        chosen = response_logits.gather(
+            -2, rollout.action[..., None, None].expand(*rollout.action.shape, 1, response_logits.shape[-1])
+        ).squeeze(-2)
+        loss = functional.cross_entropy(chosen[answered], rollout.response[answered])
+        if self._privileged.n_types > 1:
+            types = rollout.types.expand(hidden.shape[:2])
+            loss = loss + functional.cross_entropy(type_logits.flatten(0, 1), types.flatten())
+        elif self._privileged.n_latents > 0:
+            loss = loss + 0.5 * functional.mse_loss(latents, rollout.latents.expand(latents.shape))
+        return loss
+
+
+def _training_task(task: TeachingTask, config: RL2Config) -> TeachingTask:
+    """The same score, paid in the way that is easiest to learn from."""
+    when = "step" if config.step_rewards else task.reward.when
+    expected = config.expected_rewards and when == "step" and task.reward.score == "post_test"
+    reward = task.reward.model_copy(update={"when": when, "expected": expected})
+    return task.model_copy(update={"reward": reward})
+
+
+def _stack(column: tuple[Tensor | None, ...]) -> Tensor | None:
+    present = [value for value in column if value is not None]
+    return torch.stack(present) if present else None

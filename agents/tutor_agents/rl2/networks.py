@@ -1,0 +1,144 @@
+"""The networks of RL²: the actor with its memory, the critic, the belief head.
+
+Only :class:`Actor` is deployed. Its inputs are observable::
+
+    token  one embedding row for each (previous action, response) pair   (T, N)
+    clock  one embedding row for each (lesson, step)                     (T,)
+    score  the last lesson's score, where the task shows it              (T, N)
+
+The joint token matters: an additive code (action + response) hardly learns, because the memory
+must then form the interaction by itself. The clock holds the time to go and the start flags of
+trial and lesson (its first row, and every row with step 0).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from tutor_envs.classroom import Observation
+from tutor_envs.student import StudentModel
+from tutor_envs.task import TeachingTask
+
+
+class Actor(nn.Module):
+    """GRU memory and policy."""
+
+    def __init__(self, model: StudentModel, task: TeachingTask, hidden_size: int) -> None:
+        """Size the network for a student model's actions and a task's clock."""
+        super().__init__()
+        self.n_actions = model.n_actions
+        self.n_codes = model.n_responses + 1
+        self.n_steps = task.n_steps
+        self.hidden_size = hidden_size
+        n_tokens = self.n_actions * self.n_codes + 1
+        self.token = nn.Embedding(n_tokens, hidden_size)
+        self.clock = nn.Embedding(task.n_trial_steps, hidden_size)
+        self.score = nn.Linear(1, hidden_size) if task.show_score else None
+        self.gru = nn.GRU(hidden_size, hidden_size)
+        self.head = nn.Sequential(
+            nn.Linear(2 * hidden_size, hidden_size), nn.Tanh(), nn.Linear(hidden_size, self.n_actions)
+        )
+
+    def initialise(self) -> None:
+        """Draw the initial weights from torch's generator (seed it first).
+
+        Orthogonal recurrent weights; a token's embedding large enough (SD 0.5) to move the gates;
+        a policy head small enough to start near uniform.
+        """
+        nn.init.normal_(self.token.weight, std=0.5)
+        nn.init.normal_(self.clock.weight, std=0.5)
+        for name, parameter in self.gru.named_parameters():
+            if "weight" in name:
+                for gate in parameter.data.chunk(3):
+                    nn.init.orthogonal_(gate)
+            else:
+                nn.init.zeros_(parameter)
+        _initialise_head(self.head, gain=0.01)
+
+    def encode(self, observation: Observation) -> Tensor:
+        """The token of each student's last (action, response) pair, int64 ``(N,)``."""
+        return observation.action * self.n_codes + torch.where(
+            observation.action == self.n_actions, 0, observation.response
+        )
+
+    def clock_index(self, lesson: int, step: int) -> int:
+        """Row of the clock embedding."""
+        return lesson * self.n_steps + step
+
+    def remember(
+        self, token: Tensor, clock: Tensor, score: Tensor | None, memory: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Run the memory over a piece of a trial.
+
+        Args:
+            token: int64 ``(T, N)``.
+            clock: int64 ``(T,)``.
+            score: ``(T, N)`` or None.
+            memory: ``(1, N, H)``; zeros at the start of a trial.
+
+        Returns:
+            The memory after every step ``(T, N, H)``, and after the last ``(1, N, H)``.
+        """
+        x = self.token(token) + self.clock(clock).unsqueeze(1)
+        if self.score is not None:
+            assert score is not None
+            x = x + self.score(score.unsqueeze(-1))
+        hidden, last = self.gru(x, memory)
+        return hidden, last
+
+    def logits(self, hidden: Tensor, clock: Tensor) -> Tensor:
+        """Action logits ``(T, N, A)`` from the memory ``(T, N, H)`` and the clock ``(T,)``."""
+        time = self.clock(clock).unsqueeze(1).expand(hidden.shape)
+        logits: Tensor = self.head(torch.cat([hidden, time], dim=-1))
+        return logits
+
+
+class Critic(nn.Module):
+    """Value of a situation, from the (detached) memory, the clock and privileged features."""
+
+    def __init__(self, n_features: int, n_clock: int, hidden_size: int) -> None:
+        """``n_features`` privileged features; 0 for a critic that sees what the actor sees."""
+        super().__init__()
+        self.clock = nn.Embedding(n_clock, hidden_size)
+        self.value = nn.Sequential(
+            nn.Linear(2 * hidden_size + n_features, 2 * hidden_size),
+            nn.Tanh(),
+            nn.Linear(2 * hidden_size, hidden_size),
+            nn.Tanh(),
+            nn.Linear(hidden_size, 1),
+        )
+
+    def initialise(self) -> None:
+        """Draw the initial weights from torch's generator."""
+        nn.init.normal_(self.clock.weight, std=0.5)
+        _initialise_head(self.value, gain=1.0)
+
+    def forward(self, hidden: Tensor, clock: Tensor, features: Tensor) -> Tensor:
+        """Values ``(T, N)`` from ``(T, N, H)``, ``(T,)`` and ``(T, N, F)``."""
+        time = self.clock(clock).unsqueeze(1).expand(*hidden.shape[:2], -1)
+        value: Tensor = self.value(torch.cat([hidden, time, features], dim=-1)).squeeze(-1)
+        return value
+
+
+class BeliefHead(nn.Module):
+    """What the memory knows: the student's type, latents, and answer to every action."""
+
+    def __init__(self, hidden_size: int, n_types: int, n_latents: int, model: StudentModel) -> None:
+        """``n_latents`` counts the latents (standardised) that vary in the population."""
+        super().__init__()
+        self.shape = (model.n_actions, model.n_responses)
+        self.kind = nn.Linear(hidden_size, n_types)
+        self.latents = nn.Linear(hidden_size, n_latents)
+        self.response = nn.Linear(hidden_size, model.n_actions * model.n_responses)
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Type logits ``(..., types)``, latents ``(..., L)``, response logits ``(..., A, R)``."""
+        response = self.response(hidden)
+        return self.kind(hidden), self.latents(hidden), response.unflatten(-1, self.shape)
+
+
+def _initialise_head(head: nn.Sequential, gain: float) -> None:
+    layers = [layer for layer in head if isinstance(layer, nn.Linear)]
+    for layer in layers:
+        nn.init.orthogonal_(layer.weight, gain=gain if layer is layers[-1] else 2**0.5)
+        nn.init.zeros_(layer.bias)
