@@ -49,14 +49,18 @@ class Case(BaseModel):
                 "model": model,
                 "types": {
                     f"type_{i}": {"weight": weight, "latents": latents}
-                    for i, (weight, latents) in enumerate(zip(self.parameters["prior"], types, strict=True))
+                    for i, (weight, latents) in enumerate(
+                        zip(self.parameters["prior"], types, strict=True)
+                    )
                     if weight > 0
                 },
             }
         except KeyError as error:
             raise ValueError(f"case `{self.name}` lacks the parameter {error}") from error
-        except (IndexError, TypeError) as error:
-            raise ValueError(f"case `{self.name}` has parameters of the wrong shape: {error}") from error
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"case `{self.name}` has parameters of the wrong shape: {error}"
+            ) from error
         return Population.model_validate(data)
 
     def task(self) -> TeachingTask:
@@ -79,7 +83,9 @@ def _style_bandit(parameters: dict[str, Any]) -> tuple[dict[str, Any], list[dict
         latents: dict[str, Any] = {
             "p_event": float(row.mean()),
             "style_strength": 1.0,
-            "responsiveness": (row / row.sum() if row.sum() > 0 else np.full(len(row), 1 / len(row))).tolist(),
+            "responsiveness": (
+                row / row.sum() if row.sum() > 0 else np.full(len(row), 1 / len(row))
+            ).tolist(),
             "p_slip": parameters["slip"],
             "p_guess": parameters["guess"],
         }
@@ -156,6 +162,12 @@ def load_cases(path: Path) -> list[Case]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON: {error}") from error
-    if not isinstance(data, dict) or data.get("format") != 1 or not isinstance(data.get("cases"), list):
-        raise ValueError(f"{path}: a cases file must be an object with `format`: 1 and a list `cases`")
+    if (
+        not isinstance(data, dict)
+        or data.get("format") != 1
+        or not isinstance(data.get("cases"), list)
+    ):
+        raise ValueError(
+            f"{path}: a cases file must be an object with `format`: 1 and a list `cases`"
+        )
     return [Case.model_validate(case) for case in data["cases"]]

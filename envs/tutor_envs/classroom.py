@@ -104,6 +104,10 @@ class Classroom:
         self.task = task
         self.seed = seed
         self.dtype = dtype
+        self._state: State
+        self._mastery: Tensor
+        self._post_test: Tensor
+        self._lesson_score: Tensor
         self.device = torch.device(device)
         longest = self.model.max_lesson_steps
         if longest is not None and task.n_steps > longest:
@@ -112,19 +116,23 @@ class Classroom:
                 f"as configured, got {task.n_steps}"
             )
 
-    # -- the trial ---------------------------------------------------------------------------------
-    def begin_trial(self, students: Tensor, trial: int = 0) -> Observation:
+    # -- the trial ----------------------------------------------------------------------------
+    def begin_trial(self, students: Tensor, trial: int = 0, *, n_copies: int = 1) -> Observation:
         """Seat these students and open the first lesson.
 
         Args:
             students: int64 ``(n,)`` indices; see :func:`tutor_envs.population.student_indices`.
             trial: which trial with these students; another trial is other luck.
+            n_copies: seat the students this often, with the same latents and luck, as rows
+                ``copy * n + student``: to teach them in several ways at the cost of one draw.
         """
         self._students = students.to(self.device)
         self._trial = trial
+        self._n_copies = n_copies
         self._lesson = self._step = 0
-        self._latents: Latents = self.population.sample(self.seed, self._students, dtype=self.dtype)
-        n = len(students)
+        latents = self.population.sample(self.seed, self._students, dtype=self.dtype)
+        self._latents: Latents = {name: self._copy(value) for name, value in latents.items()}
+        n = len(students) * n_copies
         self._action = torch.full((n,), self.model.n_actions, device=self.device)
         self._response = torch.full((n,), self.model.n_responses, device=self.device)
         self._score = torch.zeros(n, device=self.device, dtype=self.dtype)
@@ -192,7 +200,7 @@ class Classroom:
         """The hidden truth now."""
         return Truth(self._latents, self._state, self._mastery, self._post_test)
 
-    # -- inside --------------------------------------------------------------------------------------
+    # -- inside -------------------------------------------------------------------------------
     def _begin_lesson(self) -> None:
         u = uniforms(
             self.seed,
@@ -202,7 +210,7 @@ class Classroom:
             trial=self._trial,
             lesson=self._lesson,
         )
-        self._state = self.model.begin_lesson(self._latents, u)
+        self._state = self.model.begin_lesson(self._latents, self._copy(u))
         self._see_truth()
         self._lesson_score = torch.zeros_like(self._post_test)
         self._drawn_from = self._drawn_to = 0
@@ -227,7 +235,15 @@ class Classroom:
                 lesson=self._lesson,
                 step=steps.unsqueeze(-1),
             )
-        return self._block[self._step - self._drawn_from]
+        return self._copy(self._block[self._step - self._drawn_from])
+
+    def _copy(self, values: Tensor) -> Tensor:
+        """One row for each copy of each student."""
+        return (
+            values
+            if self._n_copies == 1
+            else values.repeat(self._n_copies, *[1] * (values.dim() - 1))
+        )
 
     def _observe(self) -> Observation:
         ended = self._lesson == self.task.n_lessons

@@ -297,9 +297,12 @@ class _YamlForm:
                 "required": [name],
                 "additionalProperties": False,
             }
-            for name, kind in DISTRIBUTIONS.items()
+            for name, kind in sorted(DISTRIBUTIONS.items(), key=lambda item: item[1] is Fixed)
         ]
-        return {"anyOf": [{"type": "number"}, {"type": "array"}, *forms]}
+        bare: list[JsonSchemaValue] = [{"type": "number"}, {"type": "array"}]
+        fixed = forms[-1]["properties"]["fixed"]
+        forms[-1]["properties"]["fixed"] = {"anyOf": [*bare, fixed]}
+        return {"anyOf": [*bare, *forms]}
 
 
 AnyDistribution = Annotated[

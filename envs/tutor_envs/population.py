@@ -138,9 +138,21 @@ class Population(BaseModel):
                 latent not in self.latents | kind.latents for kind in self.types.values() or (self,)
             ):
                 raise ValueError(f"`latents.{latent}` must be given for this student model")
+        for name, variant in self.variants.items():
+            for type_name in variant.type_weights:
+                if type_name not in self.types:
+                    raise ValueError(
+                        unknown_name(f"variants.{name}.type_weights", type_name, self.types)
+                    )
+        self._check_correlations()
+        return self
+
+    def _check_correlations(self) -> None:
         for correlation in self.correlations:
             if len(set(correlation.between)) < 2:
-                raise ValueError(f"`correlations.between` needs two latents, got {correlation.between}")
+                raise ValueError(
+                    f"`correlations.between` needs two latents, got {correlation.between}"
+                )
             for latent in correlation.between:
                 if latent not in self.specs:
                     raise ValueError(unknown_name("correlations.between", latent, self.specs))
@@ -148,16 +160,13 @@ class Population(BaseModel):
                     raise ValueError(f"`correlations` need scalar latents, got `{latent}`")
         if self.correlations and np.linalg.eigvalsh(self._copula()[1]).min() <= 0:
             raise ValueError("`correlations` contradict each other: not a positive definite matrix")
-        for name, variant in self.variants.items():
-            for type_name in variant.type_weights:
-                if type_name not in self.types:
-                    raise ValueError(unknown_name(f"variants.{name}.type_weights", type_name, self.types))
-        return self
 
     def _latent_tables(self) -> list[tuple[str, dict[str, Distribution]]]:
         tables = [("latents", self.latents)]
         tables += [(f"types.{name}.latents", kind.latents) for name, kind in self.types.items()]
-        return tables + [(f"variants.{name}.latents", v.latents) for name, v in self.variants.items()]
+        return tables + [
+            (f"variants.{name}.latents", v.latents) for name, v in self.variants.items()
+        ]
 
     @staticmethod
     def _check_distribution(place: str, spec: LatentSpec, distribution: Distribution) -> None:
@@ -170,7 +179,9 @@ class Population(BaseModel):
         ranks = [np.full((n, *spec.shape), rank) for n, rank in ((2, 0.3), (3, 0.6))]
         try:
             values = [distribution.quantile(u) for u in ranks]
-            atoms = [np.broadcast_to(as_array(v), spec.shape) for _, v in distribution.atoms() or ()]
+            atoms = [
+                np.broadcast_to(as_array(v), spec.shape) for _, v in distribution.atoms() or ()
+            ]
         except (ValueError, IndexError):
             values, atoms = [np.empty(0)] * len(ranks), []
         if any(value.shape != u.shape for value, u in zip(values, ranks, strict=True)):
@@ -180,7 +191,7 @@ class Population(BaseModel):
         ):
             raise ValueError(f"`{place}` must sum to 1 over its last axis")
 
-    # -- what it is made of ----------------------------------------------------------------------
+    # -- what it is made of -------------------------------------------------------------------
     @property
     def student_model(self) -> StudentModel:
         """The student model, configured."""
@@ -233,7 +244,7 @@ class Population(BaseModel):
     @cached_property
     def _type_weights(self) -> Array:
         weights = np.array([kind.weight for kind in self.types.values()] or [1.0])
-        return weights / weights.sum()
+        return np.asarray(weights / weights.sum())
 
     @cached_property
     def _type_latents(self) -> list[dict[str, Distribution]]:
@@ -244,7 +255,7 @@ class Population(BaseModel):
         kinds = [kind.latents for kind in self.types.values()] or [{}]
         return [defaults | self.latents | latents for latents in kinds]
 
-    # -- sampling ----------------------------------------------------------------------------------
+    # -- sampling -----------------------------------------------------------------------------
     def sample(
         self, seed: int, students: Tensor, *, dtype: torch.dtype = torch.float32
     ) -> dict[str, Tensor]:
@@ -299,7 +310,7 @@ class Population(BaseModel):
         bounded = np.clip(correlated, _RANK_EPSILON, 1 - _RANK_EPSILON)
         return ranks | {name: bounded[:, i] for i, name in enumerate(names)}
 
-    # -- finite families -----------------------------------------------------------------------------
+    # -- finite families ----------------------------------------------------------------------
     @property
     def is_finite(self) -> bool:
         """Every latent of every type takes finitely many values."""
@@ -312,7 +323,9 @@ class Population(BaseModel):
             ValueError: a latent is continuous, or there are more than 4,096 combinations.
         """
         if not self.is_finite:
-            raise ValueError(f"population `{self.name}` has continuous latents: not a finite family")
+            raise ValueError(
+                f"population `{self.name}` has continuous latents: not a finite family"
+            )
         rows: list[tuple[float, dict[str, Any]]] = []
         for weight, table in zip(self._type_weights, self._type_latents, strict=True):
             atoms = [table[name].atoms() or [] for name in self.specs]

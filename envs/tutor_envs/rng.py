@@ -112,10 +112,7 @@ def uniforms(
     if not 0 <= seed < 2**64:
         raise ValueError(f"`seed` must be in [0, 2**64), got {seed}.")
     device = student.device
-    n_blocks = -(-n_lanes // 4)
-    if n_blocks == 0:
-        shape = torch.broadcast_shapes(student.shape, *(getattr(x, "shape", ()) for x in (trial, lesson, step)))
-        return torch.empty((*shape, 0), device=device)
+    n_blocks = max(1, -(-n_lanes // 4))
     clock = torch.as_tensor(lesson, device=device) * 2**16 + torch.as_tensor(step, device=device)
     block = torch.arange(n_blocks, device=device) + int(purpose) * 2**16
     words = philox4x32(
@@ -127,6 +124,6 @@ def uniforms(
         ),
         (seed & _MASK_32, seed >> 32),
     )
-    stacked = torch.stack(torch.broadcast_tensors(*words), dim=-1)
+    stacked = torch.stack(words, dim=-1)
     lanes = stacked.reshape(*stacked.shape[:-2], 4 * n_blocks)[..., :n_lanes]
     return (lanes >> 8).to(torch.float32) * 2.0**-24

@@ -47,7 +47,9 @@ class TeachingAction(NamedTuple):
     def __str__(self) -> str:
         """``practice skill_1 by video``, leaving out what does not apply."""
         return " ".join(
-            [self.activity] + [self.skill] * bool(self.skill) + [f"by {self.modality}"] * bool(self.modality)
+            [self.activity]
+            + [self.skill] * bool(self.skill)
+            + [f"by {self.modality}"] * bool(self.modality)
         )
 
 
@@ -92,15 +94,25 @@ def style_multiplier(latents: Latents, modality: Tensor) -> Tensor:
     Returns:
         ``(n,)``, each in ``[0, M]``.
     """
-    responsiveness = latents["responsiveness"]
-    chosen = responsiveness.gather(-1, modality.unsqueeze(-1)).squeeze(-1)
-    return 1 + latents["style_strength"] * (responsiveness.shape[-1] * chosen - 1)
+    chosen = latents["responsiveness"].gather(-1, modality.unsqueeze(-1))
+    return _style(latents, chosen).squeeze(-1)
+
+
+def style_multipliers(latents: Latents) -> Tensor:
+    """:func:`style_multiplier` of every modality, ``(n, M)``."""
+    return _style(latents, latents["responsiveness"])
+
+
+def _style(latents: Latents, share: Tensor) -> Tensor:
+    n_modalities = latents["responsiveness"].shape[-1]
+    return 1 + latents["style_strength"].unsqueeze(-1) * (n_modalities * share - 1)
 
 
 class StudentModel(BaseModel, ABC):
     """Base of every student model; its fields are the model's configuration.
 
-    Symbols: ``n`` students, ``K`` skills, ``M`` modalities, ``A`` teaching actions, ``R`` responses.
+    Symbols: ``n`` students, ``K`` skills, ``M`` modalities, ``A`` teaching actions, ``R``
+    responses.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -108,7 +120,7 @@ class StudentModel(BaseModel, ABC):
     """The name in a population file (``student: name``)."""
     modalities: tuple[str, ...] = Field(("text", "video", "practice"), min_length=1)
 
-    # -- what the model declares ------------------------------------------------------------
+    # -- what the model declares --------------------------------------------------------------
     @property
     @abstractmethod
     def skills(self) -> tuple[str, ...]:
@@ -157,11 +169,20 @@ class StudentModel(BaseModel, ABC):
     def _common_latents(self) -> dict[str, LatentSpec]:
         n_modalities = len(self.modalities)
         return {
-            "ability": LatentSpec((), -math.inf, math.inf, 0.0, "general ability, in standard deviations"),
-            "responsiveness": LatentSpec(
-                (n_modalities,), 0, 1, 1 / n_modalities, "share of learning per modality", simplex=True
+            "ability": LatentSpec(
+                (), -math.inf, math.inf, 0.0, "general ability, in standard deviations"
             ),
-            "style_strength": LatentSpec((), 0, 1, 0.0, "how much the modality matters; 0: not at all"),
+            "responsiveness": LatentSpec(
+                (n_modalities,),
+                0,
+                1,
+                1 / n_modalities,
+                "share of learning per modality",
+                simplex=True,
+            ),
+            "style_strength": LatentSpec(
+                (), 0, 1, 0.0, "how much the modality matters; 0: not at all"
+            ),
         }
 
     # -- simulation ---------------------------------------------------------------------------
@@ -196,7 +217,7 @@ class StudentModel(BaseModel, ABC):
         """``(n, A)`` mask of allowed actions, from observable history alone; None: all allowed."""
         return None
 
-    # -- privileged truth: for rewards, evaluation and oracles only -----------------------------
+    # -- privileged truth: for rewards, evaluation and oracles only ---------------------------
     @abstractmethod
     def mastery(self, latents: Latents, state: State) -> Tensor:
         """Mastery of each skill in [0, 1], ``(n, K)``."""
@@ -209,7 +230,7 @@ class StudentModel(BaseModel, ABC):
         """Expected change of ``post_test`` by one action, over the student's luck, ``(n,)``."""
         return self.belief_gain(latents, state, action)
 
-    # -- belief of an observer who knows the latents ----------------------------------------------
+    # -- belief of an observer who knows the latents ------------------------------------------
     def begin_belief(self, latents: Latents) -> Belief:
         """The belief at the start of a lesson. Default: the state is known."""
         some = next(iter(latents.values()))
@@ -243,6 +264,12 @@ class StudentModel(BaseModel, ABC):
             after = after + p_response[:, response] * self.belief_post_test(latents, updated)
         return after - self.belief_post_test(latents, belief)
 
+    def belief_gains(self, latents: Latents, belief: Belief) -> Tensor:
+        """``belief_gain`` of every action, ``(n, A)``; a model may know a faster way."""
+        some = next(iter(latents.values()))
+        n, actions = some.shape[0], torch.arange(self.n_actions, device=some.device)
+        return torch.stack([self.belief_gain(latents, belief, a.expand(n)) for a in actions], -1)
+
     def planning_belief(self, belief: Belief) -> Belief:
         """The part of a belief on which predictions, gains and legality depend. Default: all."""
         return belief
@@ -257,5 +284,6 @@ def skill_modality_actions(
     activity: str, skills: tuple[str, ...], modalities: tuple[str, ...]
 ) -> tuple[TeachingAction, ...]:
     """Every (skill, modality) pair as an action, at index ``skill * M + modality``."""
-    return tuple(TeachingAction(activity, skill, modality) for skill in skills for modality in modalities)
-
+    return tuple(
+        TeachingAction(activity, skill, modality) for skill in skills for modality in modalities
+    )

@@ -13,7 +13,8 @@ of a lesson is one of:
 
 ``when: end`` pays the score with the lesson's last action. ``when: step`` pays the same score in
 parts as it arises (for a post-test, the change of the score by each action): the sum over a lesson
-is the same to rounding, and learning is easier (potential-based shaping, Ng, Harada & Russell 1999).
+is the same to rounding, and learning is easier (potential-based shaping: Ng, Harada & Russell
+1999, ICML).
 ``expected: true`` pays the *expected* change of the post-test by the action instead of the drawn
 one: the same expectation with less noise.
 

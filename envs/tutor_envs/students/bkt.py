@@ -39,6 +39,7 @@ from tutor_envs.student import (
     TeachingAction,
     skill_modality_actions,
     style_multiplier,
+    style_multipliers,
 )
 
 _MAX_JOINT_SKILLS = 12
@@ -60,7 +61,7 @@ class BKT(StudentModel):
     unlock_after: int | None = Field(
         None,
         ge=1,
-        description="a skill can be taught only after each prerequisite was answered correctly this often",
+        description="a skill opens once each prerequisite was answered correctly this often",
     )
     initial_states: tuple[tuple[int, ...], ...] | None = Field(
         None, description="possible sets of mastered skills at the start; replaces p_init"
@@ -69,7 +70,9 @@ class BKT(StudentModel):
         None, description="weight of each skill in the post-test; sums to 1; default equal"
     )
     ability_on_learn: float = Field(0.8, ge=0, description="logit of learning per SD of ability")
-    ability_on_init: float = Field(1.0, ge=0, description="logit of initial mastery per SD of ability")
+    ability_on_init: float = Field(
+        1.0, ge=0, description="logit of initial mastery per SD of ability"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> BKT:
@@ -82,7 +85,9 @@ class BKT(StudentModel):
             raise ValueError(f"`prerequisites` must not form a cycle, got {self.prerequisites}")
         if self.weights is not None:
             if len(self.weights) != self.n_skills:
-                raise ValueError(f"`weights` must have {self.n_skills} numbers, got {len(self.weights)}")
+                raise ValueError(
+                    f"`weights` must have {self.n_skills} numbers, got {len(self.weights)}"
+                )
             if min(self.weights) < 0 or not math.isclose(sum(self.weights), 1, abs_tol=1e-6):
                 raise ValueError(f"`weights` must be >= 0 and sum to 1, got {list(self.weights)}")
         if self.initial_states is not None and not self.initial_states:
@@ -99,7 +104,7 @@ class BKT(StudentModel):
                 del remaining[k]
         return False
 
-    # -- declarations ---------------------------------------------------------------------------
+    # -- declarations -------------------------------------------------------------------------
     @cached_property
     def skills(self) -> tuple[str, ...]:
         """``skill_0`` .. ``skill_{K-1}``."""
@@ -158,6 +163,13 @@ class BKT(StudentModel):
         return (index.unsqueeze(-1) >> torch.arange(self.n_skills)) % 2 == 1
 
     @cached_property
+    def _teachable(self) -> Tensor:
+        """``(2**K, K)``: factor on learning skill k in each joint state; 0 where it is mastered."""
+        missing = (self._requires & ~self._bits.unsqueeze(1)).any(-1)
+        readiness = 1 - missing.double() * (1 - self.prerequisite_factor)
+        return readiness * ~self._bits
+
+    @cached_property
     def _skill_weights(self) -> Tensor:
         weights = self.weights or (1 / self.n_skills,) * self.n_skills
         return torch.tensor(weights, dtype=torch.float64)
@@ -171,8 +183,12 @@ class BKT(StudentModel):
         """``(n,)`` learning probability of the practised skill, its prerequisites being met."""
         table = latents["p_learn"].flatten(1)
         base = table.gather(-1, action.unsqueeze(-1)).squeeze(-1)
-        rate = torch.sigmoid(torch.logit(base) + self.ability_on_learn * latents["ability"])
-        return (rate * style_multiplier(latents, self._modality(action))).clamp(0, 1)
+        style = style_multiplier(latents, self._modality(action))
+        return self._shifted(base, latents["ability"], style)
+
+    def _shifted(self, p_learn: Tensor, ability: Tensor, style: Tensor) -> Tensor:
+        rate = torch.sigmoid(torch.logit(p_learn) + self.ability_on_learn * ability)
+        return (rate * style).clamp(0, 1)
 
     def _skill(self, action: Tensor) -> Tensor:
         return action.div(len(self.modalities), rounding_mode="floor")
@@ -197,7 +213,7 @@ class BKT(StudentModel):
         correct = self._practised(action) & (response == CORRECT).unsqueeze(-1)
         return {"n_correct": (state["n_correct"] + correct).clamp(max=self.unlock_after)}
 
-    # -- simulation -------------------------------------------------------------------------------
+    # -- simulation ---------------------------------------------------------------------------
     def begin_lesson(self, latents: Latents, uniforms: Tensor) -> State:
         """Draw the initial mastery: ``mastered`` ``(n, K)`` bool."""
         if self.initial_states is None:
@@ -240,7 +256,7 @@ class BKT(StudentModel):
         closed = (self._requires.to(done.device) & ~done.unsqueeze(1)).any(-1)
         return (~closed).repeat_interleave(len(self.modalities), dim=-1)
 
-    # -- truth --------------------------------------------------------------------------------------
+    # -- truth --------------------------------------------------------------------------------
     def mastery(self, latents: Latents, state: State) -> Tensor:
         """1 for a mastered skill, 0 otherwise."""
         return state["mastered"].to(latents["ability"].dtype)
@@ -258,7 +274,7 @@ class BKT(StudentModel):
         lost = (mastered & ~practised) * latents["p_forget"].unsqueeze(-1)
         return (learned - lost) @ weights
 
-    # -- belief over the 2**K joint states ----------------------------------------------------------
+    # -- belief over the 2**K joint states ----------------------------------------------------
     def begin_belief(self, latents: Latents) -> Belief:
         """``p`` ``(n, 2**K)``: probability of each joint mastery state."""
         ability = latents["ability"]
@@ -299,21 +315,18 @@ class BKT(StudentModel):
 
     def _transition(self, latents: Latents, p: Tensor, action: Tensor) -> Tensor:
         """Learning of the practised skill, then forgetting of the others, on joint states."""
-        bits = self._bits.to(p.device)
         index = torch.arange(2**self.n_skills, device=p.device)
         skill = self._skill(action)
-        required = self._requires.to(p.device)[skill]
-        missing = (required.unsqueeze(1) & ~bits).any(-1)
-        factor = 1 - missing.to(p.dtype) * (1 - self.prerequisite_factor)
-        knows = bits.T[skill]
-        moved = p * ~knows * self._p_learn(latents, action).unsqueeze(-1) * factor
+        p_learn = self._p_learn(latents, action).unsqueeze(-1)
+        moved = p * p_learn * self._teachable.to(p).T[skill]
         p_after = p - moved + moved.gather(-1, index ^ (1 << skill).unsqueeze(-1))
         if not bool((latents["p_forget"] > 0).any()):
             return p_after
         for k in range(self.n_skills):
-            p_forget = torch.where(skill == k, 0.0, latents["p_forget"]).unsqueeze(-1)
-            lost = p_after * bits[:, k] * p_forget
-            p_after = p_after - lost + lost[:, index ^ (1 << k)]
+            # Bit k of the joint state as a dimension of its own: not mastered, mastered.
+            not_yet, mastered = p_after.view(-1, 2 ** (self.n_skills - 1 - k), 2, 2**k).unbind(2)
+            lost = mastered * torch.where(skill == k, 0.0, latents["p_forget"]).view(-1, 1, 1)
+            p_after = torch.stack([not_yet + lost, mastered - lost], dim=2).flatten(1)
         return p_after
 
     def belief_mastery(self, latents: Latents, belief: Belief) -> Tensor:
@@ -326,6 +339,16 @@ class BKT(StudentModel):
         return self.belief_mastery(latents, belief) @ self._skill_weights.to(belief["p"])
 
     def belief_gain(self, latents: Latents, belief: Belief, action: Tensor) -> Tensor:
-        """Linear in the belief: the response need not be enumerated."""
-        after = {"p": self._transition(latents, belief["p"], action)}
-        return self.belief_post_test(latents, after) - self.belief_post_test(latents, belief)
+        """The column of ``belief_gains``."""
+        return self.belief_gains(latents, belief).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+    def belief_gains(self, latents: Latents, belief: Belief) -> Tensor:
+        """As ``expected_gain``, which is linear in the joint state: no response is enumerated."""
+        p = belief["p"]
+        weights = self._skill_weights.to(p)
+        teachable = p @ (self._teachable.to(p) * weights)
+        mastered = self.belief_mastery(latents, belief) * weights
+        lost = latents["p_forget"].unsqueeze(-1) * (mastered.sum(-1, keepdim=True) - mastered)
+        ability, style = latents["ability"].view(-1, 1, 1), style_multipliers(latents).unsqueeze(1)
+        p_learn = self._shifted(latents["p_learn"], ability, style)
+        return (p_learn * teachable.unsqueeze(-1) - lost.unsqueeze(-1)).flatten(1)

@@ -31,6 +31,7 @@ from tutor_envs.student import (
     StudentModel,
     TeachingAction,
     style_multiplier,
+    style_multipliers,
 )
 
 
@@ -61,7 +62,7 @@ class IRT(StudentModel):
     def actions(self) -> tuple[TeachingAction, ...]:
         """Practice of (skill, difficulty, modality), the modality varying fastest."""
         return tuple(
-            TeachingAction("practice", f"{skill}(b={b:g})", modality)
+            TeachingAction(f"practice(b={b:g})", skill, modality)
             for skill in self.skills
             for b in self.difficulties
             for modality in self.modalities
@@ -71,7 +72,9 @@ class IRT(StudentModel):
     def latent_specs(self) -> dict[str, LatentSpec]:
         """Common latents, the start of each skill (logits), and how the student grows."""
         return self._common_latents() | {
-            "skill_offset": LatentSpec((self.n_skills,), -10, 10, 0.0, "theta_k - ability at the start"),
+            "skill_offset": LatentSpec(
+                (self.n_skills,), -10, 10, 0.0, "theta_k - ability at the start"
+            ),
             "growth": LatentSpec((), 0, 10, 0.3, "largest growth per practice, in logits"),
             "zpd_offset": LatentSpec((), -5, 5, 0.5, "best difficulty above theta, in logits"),
             "zpd_width": LatentSpec((), 0.05, 10, 1.0, "width of the zone, in logits"),
@@ -106,6 +109,29 @@ class IRT(StudentModel):
             self.n_skills, device=action.device
         )
         return {"theta": theta + practised * (latents["growth"] * style).unsqueeze(-1) * aim}
+
+    def belief_gain(self, latents: Latents, belief: Belief, action: Tensor) -> Tensor:
+        """Growth does not depend on the answer, and only the practised skill changes."""
+        grown = self.update(latents, belief, action, action)["theta"]
+        skill = self._skill(action).unsqueeze(-1)
+        theta = torch.stack([belief["theta"].gather(-1, skill), grown.gather(-1, skill)])
+        levels = torch.tensor(self.difficulties, dtype=theta.dtype, device=theta.device)
+        before, after = torch.sigmoid(self.discrimination * (theta - levels)).mean(-1)
+        return (after - before) / self.n_skills
+
+    def belief_gains(self, latents: Latents, belief: Belief) -> Tensor:
+        """As ``belief_gain``, with axes ``(n, skill, difficulty, modality)`` until the end."""
+        theta = belief["theta"]
+        levels = torch.tensor(self.difficulties, dtype=theta.dtype, device=theta.device)
+        theta = theta.view(-1, self.n_skills, 1, 1)
+        distance = levels.unsqueeze(-1) - theta - latents["zpd_offset"].view(-1, 1, 1, 1)
+        aim = torch.exp(-(distance**2) / (2 * latents["zpd_width"].view(-1, 1, 1, 1) ** 2))
+        growth = latents["growth"].unsqueeze(-1) * style_multipliers(latents)
+        grown = theta + growth.view(-1, 1, 1, growth.shape[-1]) * aim
+        before = torch.sigmoid(self.discrimination * (theta.unsqueeze(-1) - levels)).mean(-1)
+        after = torch.sigmoid(self.discrimination * (grown.unsqueeze(-1) - levels)).mean(-1)
+        gains: Tensor = (after - before) / self.n_skills
+        return gains.flatten(1)
 
     def mastery(self, latents: Latents, state: State) -> Tensor:
         """Probability of a correct answer at ``target_difficulty``."""

@@ -33,6 +33,7 @@ from tutor_envs.student import (
     TeachingAction,
     skill_modality_actions,
     style_multiplier,
+    style_multipliers,
 )
 
 
@@ -113,6 +114,24 @@ class Memory(StudentModel):
             "strength": torch.where(item, torch.where(success, grown, failed), strength),
             "lag": torch.where(item, 1.0, belief["lag"] + 1),
         }
+
+    def belief_gains(self, latents: Latents, belief: Belief) -> Tensor:
+        """All items get one step older, but the reviewed one: it is recalled or not, and fresh."""
+        strength, lag = belief["strength"], belief["lag"]
+        fresh = torch.ones_like(lag)
+        failed = strength if self.fail_to is None else strength.clamp(max=self.fail_to)
+        now, later, failure = (
+            self._recall(latents, {"strength": s, "lag": t}, self.delay)
+            for s, t in ((strength, lag), (strength, lag + 1), (failed, fresh))
+        )
+        p = self._recall(latents, belief)
+        others = (later - now).sum(-1, keepdim=True) - later
+        gains = []
+        for style in style_multipliers(latents).unbind(-1):
+            grown = (strength + style.unsqueeze(-1)).clamp(max=self.max_strength)
+            success = self._recall(latents, {"strength": grown, "lag": fresh}, self.delay)
+            gains.append(others + p * success + (1 - p) * failure)
+        return torch.stack(gains, dim=-1).flatten(1) / self.n_items
 
     def mastery(self, latents: Latents, state: State) -> Tensor:
         """Probability of recalling each item at the post-test."""

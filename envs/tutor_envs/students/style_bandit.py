@@ -47,8 +47,12 @@ class StyleBandit(StudentModel):
     questionnaire_accuracy: float | None = Field(
         None, ge=0, le=1, description="P(true label); None: there is no questionnaire"
     )
-    n_labels: int | None = Field(None, ge=2, description="questionnaire labels; default: modalities")
-    ability_on_event: float = Field(0.3, ge=0, description="log rate per SD of ability (our choice)")
+    n_labels: int | None = Field(
+        None, ge=2, description="questionnaire labels; default: modalities"
+    )
+    ability_on_event: float = Field(
+        0.3, ge=0, description="log rate per SD of ability (our choice)"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> StyleBandit:
