@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
+
 from tutor_envs.classroom import Classroom, Observation
 
 
@@ -45,7 +46,7 @@ class Tutor(Protocol):
         ...
 
     def observe(self, action: Tensor, observation: Observation) -> None:
-        """What came of ``action``: the observation after it; called after every step, the last too."""
+        """What came of ``action``: called after every step, the last of the trial too."""
         ...
 
 

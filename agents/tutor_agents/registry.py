@@ -1,0 +1,220 @@
+"""The tutors that need no training, by name: ``make_tutor("myopic", population, task)``.
+
+Learned tutors are not here: they come out of a training run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tutor_agents.best_fixed import BestFixedTutor, search_sequence
+from tutor_agents.mastery_threshold import MasteryThresholdTutor
+from tutor_agents.myopic import MyopicTutor
+from tutor_agents.oracle import OracleTutor
+from tutor_agents.random_tutor import RandomTutor
+from tutor_agents.round_robin import RoundRobinTutor
+from tutor_agents.thompson import ThompsonTutor
+from tutor_agents.tutor import Tutor
+from tutor_agents.type_posterior import average_type, types_of
+from tutor_envs.errors import unknown_name
+from tutor_envs.population import FiniteTypes, Population
+from tutor_envs.student import StudentModel
+from tutor_envs.task import TeachingTask
+
+
+class NoParameters(BaseModel):
+    """A tutor without parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RoundRobinParameters(NoParameters):
+    """Of :class:`tutor_agents.round_robin.RoundRobinTutor`."""
+
+    order: Literal["index", "random"] = Field(
+        "index", description="by action index, or a random permutation for each student"
+    )
+
+
+class BestFixedParameters(NoParameters):
+    """Of :func:`tutor_agents.best_fixed.search_sequence`."""
+
+    n_students: int = Field(512, ge=1, description="training students that score a sequence")
+    n_starts: int = Field(4, ge=1, description="starts of the coordinate ascent")
+    max_student_steps: int = Field(10_000_000, ge=1, description="budget of simulated steps")
+
+
+class TypesParameters(NoParameters):
+    """Of tutors that reckon with a finite set of student types."""
+
+    n_types: int = Field(
+        64,
+        ge=1,
+        description="training students that stand for a population that is not a small finite one",
+    )
+
+
+class MasteryThresholdParameters(TypesParameters):
+    """Of :class:`tutor_agents.mastery_threshold.MasteryThresholdTutor`."""
+
+    threshold: float = Field(0.95, gt=0, le=1, description="believed mastery that ends a skill")
+    max_attempts: int = Field(10, ge=1, description="practices of a skill in a lesson at most")
+    student: Literal["average", "posterior"] = Field(
+        "average", description="whose mastery is traced: the average student's, or the posterior's"
+    )
+
+
+class BayesParameters(NoParameters):
+    """Of :class:`tutor_agents.planner.BayesTutor`."""
+
+
+class _Setting(NamedTuple):
+    population: Population
+    task: TeachingTask
+    seed: int
+    device: torch.device | str
+
+    @property
+    def model(self) -> StudentModel:
+        return self.population.student_model
+
+    def types(self, n_sampled: int) -> FiniteTypes:
+        return types_of(self.population, self.seed, n_sampled)
+
+
+def _random(at: _Setting, _: NoParameters) -> Tutor:
+    return RandomTutor(at.model)
+
+
+def _round_robin(at: _Setting, given: RoundRobinParameters) -> Tutor:
+    return RoundRobinTutor(at.model, order=given.order, device=at.device)
+
+
+def _best_fixed(at: _Setting, given: BestFixedParameters) -> Tutor:
+    sequence = search_sequence(
+        at.population, at.task, seed=at.seed, device=at.device, **given.model_dump()
+    )
+    return BestFixedTutor(sequence, device=at.device)
+
+
+def _mastery_threshold(at: _Setting, given: MasteryThresholdParameters) -> Tutor:
+    types = at.types(given.n_types)
+    return MasteryThresholdTutor(
+        at.model,
+        average_type(types) if given.student == "average" else types,
+        threshold=given.threshold,
+        max_attempts=given.max_attempts,
+        device=at.device,
+    )
+
+
+def _thompson(at: _Setting, given: TypesParameters) -> Tutor:
+    return ThompsonTutor(at.model, at.types(given.n_types), device=at.device)
+
+
+def _myopic(at: _Setting, given: TypesParameters) -> Tutor:
+    return MyopicTutor(at.model, at.types(given.n_types), device=at.device)
+
+
+def _oracle(at: _Setting, _: NoParameters) -> Tutor:
+    return OracleTutor()
+
+
+@dataclass(frozen=True)
+class TutorKind:
+    """A tutor in the registry.
+
+    Attributes:
+        description: one line for lists.
+        parameters: what an experiment may set.
+        make: from the setting and the validated parameters.
+    """
+
+    description: str
+    parameters: type[NoParameters]
+    make: Callable[[_Setting, Any], Tutor]
+
+
+TUTORS: dict[str, TutorKind] = {
+    "random": TutorKind("uniform over the legal actions", NoParameters, _random),
+    "round_robin": TutorKind("every practice in turn", RoundRobinParameters, _round_robin),
+    "best_fixed": TutorKind(
+        "the best sequence that ignores the answers, found by search on training students",
+        BestFixedParameters,
+        _best_fixed,
+    ),
+    "mastery_threshold": TutorKind(
+        "one skill after the other, each until believed mastery passes a threshold",
+        MasteryThresholdParameters,
+        _mastery_threshold,
+    ),
+    "thompson": TutorKind(
+        "the best next action for a student type drawn from the posterior at every step",
+        TypesParameters,
+        _thompson,
+    ),
+    "myopic": TutorKind(
+        "the largest expected gain of the next action under the posterior over types",
+        TypesParameters,
+        _myopic,
+    ),
+    "oracle": TutorKind(
+        "informed: knows latents and knowledge state, and takes the largest true gain",
+        NoParameters,
+        _oracle,
+    ),
+}
+"""Name -> tutor."""
+
+
+def tutor_parameters(name: str, parameters: Mapping[str, Any]) -> NoParameters:
+    """The validated parameters of a tutor, before any population is known.
+
+    Raises:
+        ValueError: no such tutor or parameter, or a value that is not allowed.
+    """
+    if name not in TUTORS:
+        raise ValueError(unknown_name("tutors", name, TUTORS))
+    kind = TUTORS[name].parameters
+    for key in parameters:
+        if key not in kind.model_fields:
+            raise ValueError(unknown_name(f"tutors.{name}", key, kind.model_fields))
+    try:
+        return kind.model_validate(dict(parameters))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["tutors", name, *map(str, first["loc"])])
+        message = first["msg"].removeprefix("Input ")
+        raise ValueError(f"`{place}` {message}, got {first['input']!r}.") from None
+
+
+def make_tutor(
+    name: str,
+    population: Population,
+    task: TeachingTask,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    **parameters: Any,
+) -> Tutor:
+    """A tutor for this population and task; whatever it has to compute first, it computes now.
+
+    Args:
+        name: one of ``TUTORS``.
+        population: whose students it will teach; a tutor may know it, not the students.
+        task: what it will teach for.
+        seed: of what the tutor prepares by simulation (sampled types, search).
+        device: where it computes; must be the classroom's.
+        parameters: the tutor's own; see ``TUTORS[name].parameters``.
+
+    Raises:
+        ValueError: no such tutor or parameter, a value that is not allowed, or a tutor that
+            cannot teach this population.
+    """
+    given = tutor_parameters(name, parameters)
+    return TUTORS[name].make(_Setting(population, task, seed, device), given)

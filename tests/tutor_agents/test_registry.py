@@ -1,0 +1,57 @@
+"""Tutors by name: what may be asked for, and what is said otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tutor_agents.registry import TUTORS, make_tutor, tutor_parameters
+from tutor_agents.tutor import Oracle, Tutor
+from tutor_envs.population import Population
+from tutor_envs.task import TeachingTask
+
+
+@pytest.fixture
+def small() -> Population:
+    return Population.model_validate({"name": "small", "student": "style_bandit"})
+
+
+@pytest.mark.parametrize("name", TUTORS)
+def test_every_tutor_is_made_by_name(small: Population, name: str) -> None:
+    tutor = make_tutor(name, small, TeachingTask(n_steps=3))
+    assert isinstance(tutor, Tutor)
+    assert tutor.name == name
+    assert isinstance(tutor, Oracle) == (name == "oracle")
+    assert TUTORS[name].description
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("myopc", {}, "did you mean 'myopic'"),
+        ("myopic", {"n_tipes": 3}, "unknown `tutors.myopic` 'n_tipes'; allowed: n_types"),
+        ("random", {"n_types": 3}, r"allowed: \(none\)"),
+        ("mastery_threshold", {"threshold": 1.5}, r"`tutors.mastery_threshold.threshold`.*got 1.5"),
+        ("mastery_threshold", {"student": "typical"}, "'average' or 'posterior', got 'typical'"),
+        ("best_fixed", {"n_students": "many"}, "`tutors.best_fixed.n_students` .* got 'many'"),
+    ],
+)
+def test_bad_requests_are_refused(
+    small: Population, name: str, parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        tutor_parameters(name, parameters)
+    with pytest.raises(ValueError, match=message):
+        make_tutor(name, small, TeachingTask(), **parameters)
+
+
+def test_parameters_reach_the_tutor(
+    teach: Callable[..., Any], population: Population, task: TeachingTask
+) -> None:
+    by_index = make_tutor("round_robin", population, task)
+    at_random = make_tutor("round_robin", population, task, order="random")
+    assert not teach(by_index, population, task, 20).actions.equal(
+        teach(at_random, population, task, 20).actions
+    )
