@@ -1,0 +1,1 @@
+"""The laboratory: configuration, training runs, evaluation, reports, command line."""

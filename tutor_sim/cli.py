@@ -1,0 +1,262 @@
+"""The command ``tutor-sim``.
+
+Every command imports what it needs when it runs, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+BAD_INPUT = 2
+FAILED = 1
+INTERRUPTED = 130
+_OUR_PACKAGES = ("tutor_sim", "tutor_agents", "tutor_envs")
+
+app = typer.Typer(
+    name="tutor-sim",
+    help="A laboratory for tutors that learn to teach students they have never met.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="A.B=VALUE", help="replace a value of the experiment; repeatable"
+    ),
+]
+Seed = Annotated[int | None, typer.Option(help="replace the experiment's seed")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads of PyTorch; more is rarely faster")]
+Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="where the run folder is made")]
+
+
+class Kind(enum.StrEnum):
+    """What can be listed."""
+
+    ENVS = "envs"
+    AGENTS = "agents"
+    STUDENTS = "students"
+
+
+@app.command()
+def train(
+    experiment: ExperimentFile,
+    set_: Set = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    threads: Threads = 1,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train an experiment's tutor and score it.
+
+    The checkpoint is chosen with validation students, the score is of test students.
+    """
+    with _clear_errors():
+        from tutor_sim import commands
+
+        commands.train_file(
+            experiment,
+            overrides=set_ or [],
+            seed=seed,
+            device=device,
+            n_threads=threads,
+            root=runs,
+            console=_console(),
+            log=_console(stderr=True),
+        )
+
+
+@app.command()
+def compare(
+    experiment: ExperimentFile,
+    set_: Set = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    threads: Threads = 1,
+    runs: Runs = Path("runs"),
+    short: Annotated[bool, typer.Option("--short", help="the experiment's short form")] = False,
+) -> None:
+    """Train, then compare all listed tutors.
+
+    They all teach the same test students. A file may hold several experiments.
+    """
+    with _clear_errors():
+        from tutor_sim import commands
+
+        commands.compare_file(
+            experiment,
+            overrides=set_ or [],
+            seed=seed,
+            short=short,
+            device=device,
+            n_threads=threads,
+            root=runs,
+            console=_console(),
+            log=_console(stderr=True),
+        )
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    population: Annotated[
+        str | None, typer.Option(help="a variant of the run's population, or a population file")
+    ] = None,
+    students: Annotated[int | None, typer.Option(min=2, help="number of test students")] = None,
+    device: Device = "auto",
+) -> None:
+    """Evaluate a run's tutor again.
+
+    With another number of students, or with another population; training need not be finished.
+    """
+    with _clear_errors():
+        from tutor_sim import commands
+
+        commands.evaluate_run(
+            run, population=population, n_students=students, device=device, console=_console()
+        )
+
+
+@app.command()
+def resume(run: RunFolder, device: Device = "auto") -> None:
+    """Go on with a stopped or killed run.
+
+    From its last checkpoint to the end of its command (train or compare).
+    """
+    with _clear_errors():
+        from tutor_sim import commands
+
+        commands.resume(run, device=device, console=_console(), log=_console(stderr=True))
+
+
+@app.command()
+def limit(
+    cases: Annotated[Path, typer.Argument(metavar="CASES.json", show_default=False)],
+    case: Annotated[str | None, typer.Option(help="only this case")] = None,
+    train: Annotated[bool, typer.Option("--train", help="train RL² on every case, too")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="training seeds for each case")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    device: Device = "auto",
+) -> None:
+    """Compare exact values and tutors with a cases file.
+
+    The exit code is 1 where a value disagrees with the file's.
+    """
+    with _clear_errors():
+        from tutor_sim import limit as limits
+        from tutor_sim.commands import resolve_device
+
+        agrees = limits.run_limit(
+            cases,
+            case=case,
+            train=train,
+            n_seeds=seeds,
+            as_json=as_json,
+            device=resolve_device(device),
+            console=_console(),
+        )
+    if not agrees:
+        raise typer.Exit(FAILED)
+
+
+@app.command("list")
+def list_(what: Annotated[Kind, typer.Argument(show_default=False)]) -> None:
+    """List environments, agents or students."""
+    with _clear_errors():
+        from tutor_sim.listing import listing
+
+        _console().print(listing(what))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of experiment files."""
+    import json
+
+    from tutor_sim.schema import experiment_schema
+
+    typer.echo(json.dumps(experiment_schema(), indent=1, allow_nan=False))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import importlib.metadata
+
+        typer.echo(f"tutor-sim {importlib.metadata.version('tutor-sim')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="show the version", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+@contextlib.contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Bad input and full disks get one message; anything unexpected keeps its traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _fail("Interrupted.", INTERRUPTED)
+    except OSError as error:
+        from tutor_sim.files import SaveError
+
+        if isinstance(error, SaveError):
+            _fail(f"error: {error}", FAILED)
+        if error.filename is None:
+            raise
+        _fail(f"error: {error.filename}: {error.strerror}", BAD_INPUT)
+    except ValueError as error:
+        if not _raised_by_us(error.__traceback__):
+            raise
+        _fail(f"error: {error}", BAD_INPUT)
+    except Exception as error:
+        from tutor_sim.stopping import Interrupted
+
+        if not isinstance(error, Interrupted):
+            raise
+        _fail(str(error), INTERRUPTED)
+
+
+def _raised_by_us(trace: TracebackType | None) -> bool:
+    """The ``raise`` stands in one of our packages: its text is meant to be read."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
+    return module.partition(".")[0] in _OUR_PACKAGES
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,138 @@
+"""Turns a validation error into one clear line for each fault.
+
+Every line names the file and line, the dotted key, what was found, what is allowed, and for an
+unknown key the nearest one: ``q.yaml:9: `evaluation.n_students` must be >= 2, got 1``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from tutor_agents.registry import TUTORS
+from tutor_envs.distributions import DISTRIBUTIONS, Distribution
+from tutor_envs.errors import unknown_name
+from tutor_envs.population import Population
+from tutor_envs.students import STUDENT_MODELS
+from tutor_sim.config import Experiment, TutorSpec
+from tutor_sim.learners import LEARNERS
+from tutor_sim.yaml_loading import Document, KeyPath
+
+_BOUNDS = {
+    "greater_than": ("gt", ">"),
+    "greater_than_equal": ("ge", ">="),
+    "less_than": ("lt", "<"),
+    "less_than_equal": ("le", "<="),
+}
+_WANTED = {
+    **dict.fromkeys(("tuple_type", "list_type"), "must be a list"),
+    **dict.fromkeys(("dict_type", "model_type"), "must be a mapping of keys to values"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("int_type", "int_parsing"), "must be a whole number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    "string_type": "must be a text",
+}
+_LONGEST_VALUE = 80
+
+
+def dotted(path: KeyPath) -> str:
+    """``a.b.0``, the form that ``--set`` understands."""
+    return ".".join(str(key) for key in path)
+
+
+def origin(document: Document, path: KeyPath) -> str:
+    """File and line of the value at ``path``, or of the nearest one around it."""
+    for length in range(len(path), -1, -1):
+        if path[:length] in document.origins:
+            return document.origins[path[:length]]
+    return ""
+
+
+def explain(error: ValidationError, document: Document, top: type[BaseModel] = Experiment) -> str:
+    """One line for each fault.
+
+    Args:
+        error: from validating ``document.data`` as ``top``.
+        document: the data and where they come from; an experiment inside a file of several is
+            passed alone, its place in ``document.origins`` already.
+        top: the model.
+    """
+    lines = dict.fromkeys(_line(found, document, top) for found in error.errors())
+    return "\n".join(lines)
+
+
+def _line(found: ErrorDetails, document: Document, top: type[BaseModel]) -> str:
+    path: KeyPath = tuple(found["loc"])
+    kind, context = found["type"], found.get("ctx", {})
+    if kind == "extra_forbidden":
+        hint = unknown_name("key", path[-1], _keys(top, path[:-1], document.data)).split(";", 1)[1]
+        text = f"unknown key `{dotted(path)}`;{hint}"
+    elif kind == "missing":
+        text = f"`{dotted(path)}` is missing"
+    elif kind == "value_error":
+        path, text = _relocate(str(context["error"]), path, document)
+    else:
+        if kind in _BOUNDS:
+            key, sign = _BOUNDS[kind]
+            wanted = f"must be {sign} {context[key]:g}"
+        else:
+            wanted = _WANTED.get(kind) or found["msg"].split(", unable")[0]
+            wanted = re.sub(r"^(Input|String|List|Tuple) should", "must", wanted)
+        text = f"`{dotted(path)}` {wanted}, got {_short(found['input'])}"
+    where = origin(document, path)
+    return f"{where}: {text}" if where else text
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+def _relocate(text: str, path: KeyPath, document: Document) -> tuple[KeyPath, str]:
+    """Make the first key that a validator names a full one, if the document has it."""
+    named = re.search(r"`([\w.]+)`(?: '([^']*)')?", text)
+    if named:
+        inner: KeyPath = tuple(named[1].split("."))
+        if inner[: len(path)] != path:
+            inner = path if path[-1] == named[1] else (*path, *inner)
+        if _exists(document.data, inner):
+            text = f"{text[: named.start(1)]}{dotted(inner)}{text[named.end(1) :]}"
+            return (*inner, *([named[2]] if named[2] else [])), text
+    return path, f"`{dotted(path)}`: {text}" if path else text
+
+
+def _exists(data: Any, path: KeyPath) -> bool:
+    for key in path:
+        values = dict(enumerate(data)) if isinstance(data, list) else data
+        if not isinstance(values, dict) or key not in values:
+            return False
+        data = values[key]
+    return True
+
+
+def _keys(kind: Any, path: KeyPath, data: Any) -> Iterable[str]:
+    """Keys that are allowed at ``path`` below ``kind``; ``data`` chooses between kinds."""
+    if not path:
+        return getattr(kind, "model_fields", ())
+    key = path[0]
+    values = data if isinstance(data, dict) else dict(enumerate(data or ()))
+    return _keys(_kind_below(kind, key, values), path[1:], values.get(key))
+
+
+def _kind_below(kind: Any, key: str | int, values: dict[Any, Any]) -> Any:
+    if kind is Distribution:
+        return DISTRIBUTIONS.get(str(key))
+    if kind is Population and key == "model":
+        return STUDENT_MODELS.get(values.get("student", ""))
+    if kind is Experiment and key == "learner":
+        return LEARNERS[values[key]["algorithm"]].config
+    if kind is TutorSpec and key in TUTORS:
+        return TUTORS[str(key)].parameters
+    fields = getattr(kind, "model_fields", {})
+    item = -1 if get_origin(kind) is dict else 0
+    below = fields[key].annotation if key in fields else get_args(kind)[item]
+    return get_args(below)[0] if get_origin(below) is Annotated else below

@@ -1,0 +1,154 @@
+"""RL² against known optima: train on a family, select on validation students, score on test ones.
+
+One seed of one case is one job of one thread; jobs run side by side in processes. The intervals
+printed are over the test students of a seed; the spread between seeds is in the rows themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tutor_agents.rl2 import RL2Config, RL2Learner
+from tutor_envs.cases import Case
+from tutor_envs.population import Split
+from tutor_sim.evaluation import Role, evaluate
+from tutor_sim.statistics import Estimate, Reference, fraction, mean_interval
+
+TRAINING_CONFIG = RL2Config(total_steps=2_000_000)
+"""One set of hyper-parameters for every family: nothing is tuned to a case."""
+N_VALIDATION_STUDENTS = 20_000
+N_TEST_STUDENTS = 100_000
+N_VALIDATIONS = 20
+"""Checkpoints among which the validation students choose, evenly spaced over the run."""
+_EVALUATION_SEED = 1_000_003
+"""Luck of validation and test students; training uses the run's own seed."""
+
+
+class CurvePoint(NamedTuple):
+    """One validation: teaching actions trained on, CPU-seconds spent, fraction of optimal."""
+
+    train_steps: int
+    cpu_s: float
+    fraction: float
+
+
+class TrainedCase(NamedTuple):
+    """What one seed of RL² reached on one case.
+
+    Attributes:
+        case: its name.
+        seed: of training.
+        score: mean return on the test students, with its 95 % interval.
+        fraction_of_optimal: (V - V_random) / (V_bayes - V_random).
+        fraction_of_adaptivity: (V - V_openloop) / (V_bayes - V_openloop).
+        selected_steps: teaching actions trained on by the selected checkpoint.
+        cpu_s: CPU-seconds of training and validation.
+        curve: validations in order.
+    """
+
+    case: str
+    seed: int
+    score: Estimate
+    fraction_of_optimal: Estimate
+    fraction_of_adaptivity: Estimate
+    selected_steps: int
+    cpu_s: float
+    curve: tuple[CurvePoint, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Plain numbers and lists."""
+        return {
+            **self._asdict(),
+            "score": self.score._asdict(),
+            "fraction_of_optimal": self.fraction_of_optimal._asdict(),
+            "fraction_of_adaptivity": self.fraction_of_adaptivity._asdict(),
+            "curve": [point._asdict() for point in self.curve],
+        }
+
+
+class Job(NamedTuple):
+    """One seed of one case, with the exact values that it is measured by."""
+
+    case: Case
+    seed: int
+    random: float
+    bayes: float
+    openloop: float
+
+
+def train_on_case(
+    job: Job, config: RL2Config = TRAINING_CONFIG, device: str = "cpu"
+) -> TrainedCase:
+    """Train one seed on one case and score the checkpoint that validation selects."""
+    torch.set_num_threads(1)
+    population, task = job.case.population(), job.case.task()
+    learner = RL2Learner(config, population, task, seed=job.seed, device=device)
+    every = max(1, learner.n_updates // N_VALIDATIONS)
+    started_s = time.process_time()
+    curve: list[CurvePoint] = []
+    best: tuple[float, int, dict[str, torch.Tensor]] | None = None
+
+    def scores(split: Split, n_students: int) -> NDArray[np.float64]:
+        return evaluate(
+            learner.tutor(),
+            population,
+            task,
+            n_students=n_students,
+            seed=_EVALUATION_SEED,
+            split=split,
+            role=Role.LEARNED,
+            device=device,
+        ).student_scores
+
+    for update in range(1, learner.n_updates + 1):
+        learner.update()
+        if update % every and update != learner.n_updates:
+            continue
+        value = float(scores(Split.VALIDATION, N_VALIDATION_STUDENTS).mean())
+        steps = update * learner.steps_per_update
+        share = (value - job.random) / (job.bayes - job.random)
+        curve.append(CurvePoint(steps, time.process_time() - started_s, share))
+        if best is None or value > best[0]:
+            weights = {k: v.clone() for k, v in learner.actor.state_dict().items()}
+            best = (value, steps, weights)
+    assert best is not None
+    cpu_s = time.process_time() - started_s
+    learner.actor.load_state_dict(best[2])
+    final = scores(Split.TEST, N_TEST_STUDENTS)
+    random, bayes, openloop = (Reference(v) for v in (job.random, job.bayes, job.openloop))
+    return TrainedCase(
+        case=job.case.name,
+        seed=job.seed,
+        score=mean_interval(final),
+        fraction_of_optimal=fraction(final, random, bayes),
+        fraction_of_adaptivity=fraction(final, openloop, bayes),
+        selected_steps=best[1],
+        cpu_s=cpu_s,
+        curve=tuple(curve),
+    )
+
+
+def train_on_cases(
+    jobs: Sequence[Job], *, device: str = "cpu", processes: int = 1
+) -> Iterator[TrainedCase]:
+    """Run the jobs, ``processes`` at a time, and yield each result as it is ready."""
+    if processes == 1:
+        for job in jobs:
+            yield train_on_case(job, device=device)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(train_on_case, job, TRAINING_CONFIG, device) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()

@@ -1,0 +1,57 @@
+"""What there is to choose from, for ``tutor-sim list``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from rich.table import Table
+from rich.text import Text
+
+from tutor_agents.registry import TUTORS
+from tutor_envs.registration import ENVIRONMENTS
+from tutor_envs.students import STUDENT_MODELS
+from tutor_sim.learners import LEARNERS
+
+
+def environments() -> dict[str, str]:
+    """Gymnasium id -> whom it teaches."""
+    return {
+        env_id: f"student model {student}: {_first_line(STUDENT_MODELS[student])}"
+        for env_id, student in ENVIRONMENTS.items()
+    }
+
+
+def agents() -> dict[str, str]:
+    """Name under ``tutors:`` -> what it is."""
+    learned = {name: kind.description for name, kind in LEARNERS.items()}
+    return learned | {name: kind.description for name, kind in TUTORS.items()}
+
+
+def students() -> dict[str, str]:
+    """Name under ``population.student`` -> what it is, and its latents."""
+    return {
+        name: f"{_first_line(kind)} Latents: {', '.join(kind().latent_specs)}."
+        for name, kind in STUDENT_MODELS.items()
+    }
+
+
+def _first_line(kind: type) -> str:
+    """Of the text of the module that defines it."""
+    return (inspect.getdoc(inspect.getmodule(kind)) or "").partition("\n")[0]
+
+
+def listing(what: str) -> Table:
+    """A table of the ``envs``, the ``agents`` or the ``students``."""
+    lists: dict[str, Callable[[], dict[str, str]]] = {
+        "envs": environments,
+        "agents": agents,
+        "students": students,
+    }
+    rows = lists[what]()
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, text in rows.items():
+        table.add_row(name, Text(text))
+    return table

@@ -1,0 +1,134 @@
+"""The run folder: everything about one training run, in one place.
+
+===================  ==========================================================================
+``config.yaml``      the resolved experiment: what was left out is filled in, nothing points
+                     to another file
+``run.json``         the command, seeds, and number of threads (rounding depends on it)
+``versions.json``    versions of Python and the libraries
+``checkpoints/``     see :mod:`tutor_sim.checkpoint`
+``tensorboard/``     event files; the tags are documented in :mod:`tutor_sim.tensorboard`
+``metrics.jsonl``    the same numbers, one JSON object a line
+``tutor/``           the trained tutor, to be taken away
+``results.parquet``  scores of every tutor, student and lesson; ``summary.json``: their summary
+``report.html``      the report
+===================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from tutor_sim.config import Experiment
+from tutor_sim.experiment_files import load_experiment
+from tutor_sim.files import SaveError, atomic_write, saving
+from tutor_sim.versions import versions
+
+Command = Literal["train", "compare"]
+_MAX_RUNS = 100_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run folder.
+
+    Attributes:
+        folder: where it is.
+        experiment: the resolved experiment.
+        command: what was asked for, and what ``resume`` finishes.
+        n_threads: CPU threads of PyTorch.
+    """
+
+    folder: Path
+    experiment: Experiment
+    command: Command
+    n_threads: int
+
+    @classmethod
+    def create(cls, root: Path, experiment: Experiment, command: Command, n_threads: int) -> Run:
+        """Make the next free folder ``<experiment>-<seed>-<number>`` in ``root``.
+
+        Raises:
+            SaveError: the folder cannot be made or written.
+        """
+        folder = _claim(root, f"{experiment.name}-{experiment.seed}")
+        run = cls(folder, experiment, command, n_threads)
+        for inner in (run.checkpoints, run.tensorboard):
+            with saving(inner):
+                inner.mkdir()
+        about = {
+            "command": command,
+            "n_threads": n_threads,
+            "seeds": {"training": experiment.seed, "evaluation": experiment.evaluation.seed},
+        }
+        _write_json(run.folder / "versions.json", versions())
+        _write_json(run.folder / "run.json", about)
+        atomic_write(run.folder / "config.yaml", experiment.to_yaml().encode())
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Open a run folder.
+
+        Raises:
+            ValueError: it is none, or was damaged.
+            OSError: it cannot be read.
+        """
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: there is no such run folder")
+        for name in ("config.yaml", "run.json"):
+            if not (folder / name).is_file():
+                raise ValueError(f"{folder}: not a run folder: it has no {name}")
+        try:
+            about = json.loads((folder / "run.json").read_bytes())
+            command, n_threads = about["command"], int(about["n_threads"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{folder / 'run.json'}: damaged: {error!r}") from error
+        return cls(folder, load_experiment(folder / "config.yaml"), command, n_threads)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's event files."""
+        return self.folder / "tensorboard"
+
+    @property
+    def tutor(self) -> Path:
+        """Folder of the trained tutor."""
+        return self.folder / "tutor"
+
+    @property
+    def metrics(self) -> Path:
+        """The metrics, one JSON object a line."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.folder / "report.html"
+
+
+def _claim(root: Path, stem: str) -> Path:
+    """Make the first folder ``<stem>-<number>`` that does not exist yet."""
+    with saving(root):
+        root.mkdir(parents=True, exist_ok=True)
+    for number in range(1, _MAX_RUNS):
+        folder = root / f"{stem}-{number:03d}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise SaveError(f"cannot write {folder}: {error.strerror}") from error
+        return folder
+    raise SaveError(f"cannot write in {root}: there are {_MAX_RUNS} runs of {stem} already")
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -1,0 +1,280 @@
+"""What a comparison says: scores with intervals, and where tutors stand between references."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tutor_sim.evaluation import Evaluation, Role
+from tutor_sim.statistics import (
+    Array,
+    Estimate,
+    Reference,
+    fraction,
+    iqm_interval,
+    mean_interval,
+    paired_difference,
+    undefined,
+    worst_decile_interval,
+)
+
+RANDOM = "random"
+BEST_FIXED = "best_fixed"
+BAYES = "bayes"
+ORACLE = "oracle"
+"""Names of the references; the same as the tutors' in the registry."""
+
+_CASE_VALUES = {RANDOM: "random", BEST_FIXED: "openloop", BAYES: "bayes"}
+"""Reference -> its name among the values of a cases file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TutorSummary:
+    """One tutor's line of a comparison.
+
+    Attributes:
+        tutor: its name.
+        role: learned, baseline, optimum or oracle.
+        n_students: students it was evaluated with.
+        score: mean score over students and lessons.
+        iqm: interquartile mean over students.
+        worst_decile: mean of the tenth of the students with the lowest scores.
+        lessons: mean score of each lesson.
+        adaptation: score of the last lesson less that of the first, with the same students; nan for
+            one lesson.
+        fraction_of_optimal: 0 for the random tutor, 1 for the Bayes-optimal one.
+        fraction_of_adaptivity: 0 for the best fixed sequence, 1 for the Bayes-optimal tutor.
+        fraction_of_oracle: 0 for the random tutor, 1 for the oracle, who knows what no tutor can;
+            not comparable with the fraction of optimal.
+        versus_baseline: score less that of the best baseline, with the same students.
+        regret: score of the best reference (Bayes-optimal, else oracle) less the tutor's.
+        us_per_action: median microseconds for one action of one student, in batches.
+    """
+
+    tutor: str
+    role: Role
+    n_students: int
+    score: Estimate
+    iqm: Estimate
+    worst_decile: Estimate
+    lessons: tuple[Estimate, ...]
+    adaptation: Estimate
+    fraction_of_optimal: Estimate
+    fraction_of_adaptivity: Estimate
+    fraction_of_oracle: Estimate
+    versus_baseline: Estimate
+    regret: Estimate
+    us_per_action: float
+
+    def metrics(self) -> dict[str, float]:
+        """The known numbers by TensorBoard tag, such as ``eval/score``."""
+        estimates = {
+            "score": self.score,
+            "iqm": self.iqm,
+            "worst_decile": self.worst_decile,
+            "fraction_of_optimal": self.fraction_of_optimal,
+            "fraction_of_adaptivity": self.fraction_of_adaptivity,
+            "fraction_of_oracle": self.fraction_of_oracle,
+            "versus_baseline": self.versus_baseline,
+            "regret": self.regret,
+        }
+        tags = {f"eval/{name}": e.value for name, e in estimates.items() if e.known}
+        tags |= {f"eval/score_lesson_{k}": e.value for k, e in enumerate(self.lessons, start=1)}
+        return tags | {"perf/us_per_action": self.us_per_action}
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A whole comparison.
+
+    Attributes:
+        tutors: best mean score first.
+        baseline: name of the baseline with the highest mean score; None without baselines.
+        best_reference: what ``regret`` is measured from; None without optimum and oracle.
+        exact: exactly known expected scores: reference -> value.
+    """
+
+    tutors: tuple[TutorSummary, ...]
+    baseline: str | None
+    best_reference: str | None
+    exact: Mapping[str, float]
+
+    def __getitem__(self, tutor: str) -> TutorSummary:
+        """The line of a tutor.
+
+        Raises:
+            KeyError: no tutor of this name was compared.
+        """
+        for line in self.tutors:
+            if line.tutor == tutor:
+                return line
+        raise KeyError(tutor)
+
+    @property
+    def n_lessons(self) -> int:
+        """Lessons in a trial."""
+        return len(self.tutors[0].lessons)
+
+    def shows(self, field: str) -> bool:
+        """Some tutor has a number in this field of :class:`TutorSummary`."""
+        return any(getattr(line, field).known for line in self.tutors)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a JSON file; what is undefined is null."""
+        return {
+            "format": 1,
+            "baseline": self.baseline,
+            "best_reference": self.best_reference,
+            "exact": dict(self.exact),
+            "tutors": [_plain(dataclasses.asdict(line)) for line in self.tutors],
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        return {name: _plain(part) for name, part in value._asdict().items() if part != ""}
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def case_references(values: Mapping[str, Any]) -> dict[str, float]:
+    """The references among the exact values of a case (see :class:`tutor_envs.cases.Case`)."""
+    return {name: float(values[key]) for name, key in _CASE_VALUES.items() if key in values}
+
+
+def summarise(
+    evaluations: Sequence[Evaluation], *, exact: Mapping[str, float] | None = None
+) -> Summary:
+    """Compare tutors that taught the same students.
+
+    Args:
+        evaluations: one for each tutor; the references are found among them by role (optimum,
+            oracle) and by name (``random``, ``best_fixed``).
+        exact: exactly known expected scores of references, by name: see :func:`case_references`.
+
+    Raises:
+        ValueError: no evaluation, two of one name, or not the same students with the same luck.
+    """
+    _check_paired(evaluations)
+    exact = dict(exact or {})
+    references = _references(evaluations, exact)
+    luck = _known_luck(evaluations, exact)
+    baselines = [e for e in evaluations if e.role is Role.BASELINE]
+    baseline = max(baselines, key=lambda e: e.score, default=None)
+    lines = [_summarise_one(e, references, luck, baseline) for e in evaluations]
+    best = next((name for name in (BAYES, ORACLE) if name in references), None)
+    return Summary(
+        tutors=tuple(sorted(lines, key=lambda line: -line.score.value)),
+        baseline=baseline.tutor if baseline else None,
+        best_reference=best,
+        exact=exact,
+    )
+
+
+def _check_paired(evaluations: Sequence[Evaluation]) -> None:
+    if not evaluations:
+        raise ValueError("`evaluations` must hold at least one evaluation, got none.")
+    names = [e.tutor for e in evaluations]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"tutors must have different names, got several called {repeated}.")
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        same = other.seed == first.seed and np.array_equal(other.students, first.students)
+        if not (same and other.task == first.task and other.population == first.population):
+            raise ValueError(
+                f"tutors `{first.tutor}` and `{other.tutor}` must be evaluated on the same "
+                "students: "
+                "same population, task, seed and number."
+            )
+
+
+def _references(
+    evaluations: Sequence[Evaluation], exact: Mapping[str, float]
+) -> dict[str, Reference]:
+    found = {name: Reference(value) for name, value in exact.items()}
+    for evaluation in evaluations:
+        name = evaluation.tutor
+        if evaluation.role is Role.OPTIMUM:
+            name = BAYES
+        elif evaluation.role is Role.ORACLE:
+            name = ORACLE
+        elif name not in (RANDOM, BEST_FIXED):
+            continue
+        before = found.get(name, Reference())
+        scores = evaluation.student_scores
+        if before.scores is None or scores.mean() > before.scores.mean():
+            found[name] = Reference(before.value, scores)
+    return found
+
+
+def _known_luck(evaluations: Sequence[Evaluation], exact: Mapping[str, float]) -> list[Array]:
+    """Luck of the tutors whose expected score is known whatever happens: random and optimum.
+
+    (A best fixed sequence that a search found need not be the one whose value is known.)
+    """
+    named = {RANDOM: [e for e in evaluations if e.tutor == RANDOM]}
+    named[BAYES] = [e for e in evaluations if e.role is Role.OPTIMUM]
+    return [
+        found[0].student_scores - exact[name]
+        for name, found in named.items()
+        if found and name in exact
+    ]
+
+
+def _summarise_one(
+    evaluation: Evaluation,
+    references: Mapping[str, Reference],
+    luck: Sequence[Array],
+    baseline: Evaluation | None,
+) -> TutorSummary:
+    scores = evaluation.student_scores
+    first, last = evaluation.scores[:, 0], evaluation.scores[:, -1]
+    one_lesson = evaluation.scores.shape[1] == 1
+
+    def between(low: str, high: str) -> Estimate:
+        missing = [name for name in (low, high) if name not in references]
+        if missing:
+            return undefined(f"needs the tutor `{'` and `'.join(missing)}`")
+        return fraction(scores, references[low], references[high], luck=luck)
+
+    return TutorSummary(
+        tutor=evaluation.tutor,
+        role=evaluation.role,
+        n_students=len(scores),
+        score=mean_interval(scores),
+        iqm=iqm_interval(scores),
+        worst_decile=worst_decile_interval(scores),
+        lessons=tuple(mean_interval(lesson) for lesson in evaluation.scores.T),
+        adaptation=undefined("one lesson") if one_lesson else paired_difference(last, first),
+        fraction_of_optimal=between(RANDOM, BAYES),
+        fraction_of_adaptivity=between(BEST_FIXED, BAYES),
+        fraction_of_oracle=between(RANDOM, ORACLE),
+        versus_baseline=(
+            undefined("no baseline")
+            if baseline is None
+            else paired_difference(scores, baseline.student_scores)
+        ),
+        regret=_regret(scores, references),
+        us_per_action=evaluation.us_per_action,
+    )
+
+
+def _regret(scores: Array, references: Mapping[str, Reference]) -> Estimate:
+    """Mean of the best reference's score less the tutor's."""
+    for name in (BAYES, ORACLE):
+        reference = references.get(name)
+        if reference is not None and reference.scores is not None:
+            return paired_difference(reference.scores, scores)
+        if reference is not None and reference.value is not None:
+            return mean_interval(reference.value - scores)
+    return undefined("no optimum and no oracle")

@@ -1,0 +1,273 @@
+"""Training runs: update, validate, save, and go on after anything.
+
+At every validation the greedy tutor teaches the same validation students; the checkpoint with the
+best score is kept for the end. The tutor of that checkpoint is what a run yields: selected on
+validation students, it is scored on test students that it never met.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rich.console import Console
+
+from tutor_envs.population import Split
+from tutor_sim.checkpoint import (
+    Best,
+    Manifest,
+    list_checkpoints,
+    load_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from tutor_sim.evaluation import Evaluation, Role, evaluate
+from tutor_sim.figures import LearningPoint, action_heatmap, adaptation_curve
+from tutor_sim.learners import LearnedTutor, Learner, export_tutor, learner_kind
+from tutor_sim.metrics import MetricsLog, read_metrics
+from tutor_sim.progress import Pace, training_progress
+from tutor_sim.runs import Run
+from tutor_sim.stopping import Interrupted, StopRequest
+from tutor_sim.tensorboard import Board
+
+N_PICTURES = 5
+"""Validations of a run whose pictures go to TensorBoard, evenly spread."""
+
+
+class Trained(NamedTuple):
+    """What a training run yields.
+
+    Attributes:
+        tutor: the one of the best checkpoint.
+        updates_done: of that checkpoint.
+        teaching_steps: teaching actions of the whole training.
+        validation_score: its score with the validation students.
+        learning_curve: every validation.
+        elapsed_s: seconds of training, all sessions together.
+    """
+
+    tutor: LearnedTutor
+    updates_done: int
+    teaching_steps: int
+    validation_score: float
+    learning_curve: tuple[LearningPoint, ...]
+    elapsed_s: float
+
+
+def train(run: Run, *, device: str, console: Console) -> Trained:
+    """Train what the run's experiment says, from its last checkpoint on if there is one.
+
+    Args:
+        run: the run folder; everything is written there.
+        device: of PyTorch.
+        console: where progress is shown.
+
+    Raises:
+        Interrupted: the user stopped it; a checkpoint was written.
+        SaveError: something could not be written; the checkpoints before are intact.
+        ValueError: the experiment trains nothing, or a checkpoint cannot be used.
+    """
+    session = _Session(run, device)
+    learner = session.learner
+    pace = Pace(learner.n_updates, learner.updates_done, learner.steps_per_update)
+    with (
+        contextlib.closing(session),
+        StopRequest() as stop,
+        training_progress(console, run.experiment.name, pace) as progress,
+    ):
+        session.begin()
+        progress.show(learner.updates_done, session.last_score)
+        while learner.updates_done < learner.n_updates:
+            session.update(stop_after=lambda: stop.asked)
+            progress.show(learner.updates_done, session.last_score)
+            if stop.asked:
+                raise Interrupted(
+                    f"Stopped after update {learner.updates_done} of {learner.n_updates}; "
+                    "a checkpoint was written."
+                )
+        return session.result()
+
+
+def make_learner(run: Run, device: str) -> Learner:
+    """The run's learner before its first update.
+
+    Raises:
+        ValueError: the run's experiment trains nothing.
+    """
+    experiment = run.experiment
+    if experiment.algorithm is None:
+        raise ValueError(f"experiment `{experiment.name}` has no `learner`: nothing to train")
+    return learner_kind(experiment.algorithm).make(
+        experiment.learner,
+        experiment.population,
+        experiment.task,
+        seed=experiment.seed,
+        device=device,
+    )
+
+
+def restore(run: Run, learner: Learner, updates_done: int) -> Manifest:
+    """Bring a learner to one of the run's checkpoints.
+
+    Raises:
+        ValueError: the checkpoint cannot be used.
+        OSError: it cannot be read.
+    """
+    manifest, tensors = load_checkpoint(
+        run.checkpoints,
+        updates_done,
+        algorithm=str(run.experiment.algorithm),
+        fingerprint=run.experiment.fingerprint,
+    )
+    learner.restore(tensors, manifest.counters)
+    return manifest
+
+
+def load_best(run: Run, device: str) -> LearnedTutor:
+    """The tutor of the run's best checkpoint so far, by validation.
+
+    Raises:
+        ValueError: there is no checkpoint yet, or it cannot be used.
+        OSError: it cannot be read.
+    """
+    learner = make_learner(run, device)
+    saved = list_checkpoints(run.checkpoints)
+    if not saved:
+        raise ValueError(f"{run.folder}: no checkpoint yet; `tutor-sim resume` starts the training")
+    best = restore(run, learner, saved[-1]).best
+    if best is not None and best.updates_done != saved[-1]:
+        restore(run, learner, best.updates_done)
+    return learner.tutor()
+
+
+class _Session:
+    """One stretch of training, from a checkpoint (or nothing) to a stop or the end."""
+
+    def __init__(self, run: Run, device: str) -> None:
+        self.run, self.device, self.experiment = run, device, run.experiment
+        self.learner = make_learner(run, device)
+        self.best: Best | None = None
+        self.last_score: float | None = None
+        self.saved = -1
+        self.elapsed_before_s = 0.0
+        saved = list_checkpoints(run.checkpoints)
+        if saved:
+            manifest = restore(run, self.learner, saved[-1])
+            self.saved, self.best = saved[-1], manifest.best
+            self.elapsed_before_s = manifest.elapsed_s
+        self.metrics = MetricsLog(run.metrics, keep_updates=self.saved)
+        self.board = Board(run.tensorboard, from_step=self.teaching_steps + 1 if saved else 0)
+        self.started_s = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.elapsed_before_s + time.monotonic() - self.started_s
+
+    @property
+    def teaching_steps(self) -> int:
+        return self.learner.updates_done * self.learner.steps_per_update
+
+    # -- training ----------------------------------------------------------------------------------
+    def begin(self) -> None:
+        """Before the first update: validate and save the untrained tutor."""
+        if self.saved < 0:
+            self.board.text("config", self.experiment.to_yaml())
+            self._log(self._validate())
+            self._save()
+
+    def update(self, stop_after: Callable[[], bool]) -> None:
+        """One update; validation and a checkpoint where they are due."""
+        learner, experiment = self.learner, self.experiment
+        values = learner.update()
+        values["perf/elapsed_s"] = self.elapsed_s
+        last = learner.updates_done == learner.n_updates
+        if last or learner.updates_done % experiment.evaluation.every_updates == 0:
+            values |= self._validate()
+        self._log(values)
+        is_best = self.best is not None and self.best.updates_done == learner.updates_done
+        due = learner.updates_done % experiment.checkpoint.every_updates == 0
+        if last or is_best or due or stop_after():
+            self._save()
+
+    def _validate(self) -> dict[str, float]:
+        settings = self.experiment.evaluation
+        evaluation = evaluate(
+            self.learner.tutor(),
+            self.experiment.population,
+            self.experiment.task,
+            n_students=settings.validation_students,
+            seed=settings.seed,
+            split=Split.VALIDATION,
+            role=Role.LEARNED,
+            device=self.device,
+        )
+        score = self.last_score = evaluation.score
+        updates_done = self.learner.updates_done
+        if self.best is None or score > self.best.score:
+            self.best = Best(updates_done=updates_done, score=score)
+        if self._picture_is_due():
+            self._draw(evaluation)
+        lessons = evaluation.scores.mean(axis=0).tolist()
+        return {
+            "eval/validation_score": score,
+            "eval/best_validation_score": self.best.score,
+            **{f"adaptation/lesson_{i}": value for i, value in enumerate(lessons, start=1)},
+            **({"adaptation/gain": lessons[-1] - lessons[0]} if len(lessons) > 1 else {}),
+        }
+
+    def _picture_is_due(self) -> bool:
+        """At the first validation in each part of the training, and at the end."""
+        done, total = self.learner.updates_done, self.learner.n_updates
+        before = done - self.experiment.evaluation.every_updates
+        parts = N_PICTURES - 1
+        return before < 0 or done == total or done * parts // total > before * parts // total
+
+    def _draw(self, evaluation: Evaluation) -> None:
+        step = self.teaching_steps
+        self.board.picture("adaptation/validation_curve", adaptation_curve([evaluation]), step)
+        self.board.picture("adaptation/validation_actions", action_heatmap(evaluation), step)
+
+    def _log(self, values: dict[str, float]) -> None:
+        self.metrics.append(self.learner.updates_done, self.teaching_steps, values)
+        self.board.scalars(values, self.teaching_steps)
+
+    def _save(self) -> None:
+        """Save, the logs first: a checkpoint never knows more than they do."""
+        self.board.flush()
+        save_checkpoint(
+            self.run.checkpoints,
+            algorithm=str(self.experiment.algorithm),
+            fingerprint=self.experiment.fingerprint,
+            tensors=self.learner.tensors(),
+            counters=self.learner.counters(),
+            best=self.best,
+            elapsed_s=self.elapsed_s,
+        )
+        self.saved = self.learner.updates_done
+        keep = self.experiment.checkpoint.keep
+        prune_checkpoints(self.run.checkpoints, keep=keep, best=self.best)
+
+    def close(self) -> None:
+        """Close the logs."""
+        self.metrics.close()
+        self.board.close()
+
+    def result(self) -> Trained:
+        """The best tutor, written to the run's folder for taking away."""
+        assert self.best is not None
+        restore(self.run, self.learner, self.best.updates_done)
+        tutor = self.learner.tutor()
+        export_tutor(tutor, self.run.tutor)
+        rows = [row for row in read_metrics(self.run.metrics) if "eval/validation_score" in row]
+        return Trained(
+            tutor=tutor,
+            updates_done=self.best.updates_done,
+            teaching_steps=self.learner.n_updates * self.learner.steps_per_update,
+            validation_score=self.best.score,
+            learning_curve=tuple(
+                LearningPoint(row["teaching_steps"], row["eval/validation_score"]) for row in rows
+            ),
+            elapsed_s=self.elapsed_s,
+        )
