@@ -5,14 +5,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-short test test-slow check format clean
+ARGS ?=
+.PHONY: help install demo demo-short test test-slow test-gpu check format clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tutor-sim needs Python 3.11 or newer; try make PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
 
@@ -25,10 +26,13 @@ demo-short: $(STAMP) ## The demo in its short form (a minute; the tutor is not y
 	$(BIN)/tutor-sim compare experiments/quickstart.yaml --short
 
 test: $(STAMP) ## Run the tests (slow ones excluded)
-	$(BIN)/pytest
+	$(BIN)/pytest $(ARGS)
 
 test-slow: $(STAMP) ## Run the slow tests: learning to a threshold, killing and resuming
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m 'slow and not gpu' $(ARGS)
+
+test-gpu: $(STAMP) ## Run the tests that need a GPU
+	$(BIN)/pytest -m gpu $(ARGS)
 
 check: $(STAMP) ## Format, lint, types, import contracts, spelling
 	$(BIN)/ruff format --check .
