@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tutor_envs.classroom import Classroom
-from tutor_envs.population import Population, Split, student_indices
-from tutor_envs.rng import Purpose, uniforms
-from tutor_envs.task import TeachingTask
 
 from tutor_agents.rl2.config import RL2Config
-from tutor_agents.rl2.networks import Actor, BeliefHead, Critic
+from tutor_agents.rl2.networks import Actor, ActorShape, BeliefHead, Critic
 from tutor_agents.rl2.ppo import (
     clipped_surrogate_loss,
     entropy,
@@ -23,9 +21,14 @@ from tutor_agents.rl2.ppo import (
 )
 from tutor_agents.rl2.privileged import Privileged
 from tutor_agents.rl2.tutor import RL2Tutor
+from tutor_envs.classroom import Classroom, Observation
+from tutor_envs.population import Population, Split, student_indices
+from tutor_envs.rng import Purpose, uniforms
+from tutor_envs.task import TeachingTask
 
 
-class Rollout(NamedTuple):
+@dataclass(frozen=True)
+class Rollout:
     """A batch of whole trials, time-major: T steps, N trials."""
 
     token: Tensor  # (T, N) int64
@@ -41,12 +44,17 @@ class Rollout(NamedTuple):
 
     def trials(self, index: Tensor) -> Rollout:
         """The trials with these indices."""
-        per_trial = {"latents", "types"}
         return Rollout(
-            *(
-                None if v is None else v[index] if name in per_trial else v[:, index]
-                for name, v in self._asdict().items()
-            )  # type: ignore[arg-type]
+            token=self.token[:, index],
+            score=None if self.score is None else self.score[:, index],
+            legal=None if self.legal is None else self.legal[:, index],
+            action=self.action[:, index],
+            response=self.response[:, index],
+            logp=self.logp[:, index],
+            reward=self.reward[:, index],
+            features=self.features[:, index],
+            latents=self.latents[index],
+            types=self.types[index],
         )
 
 
@@ -71,13 +79,15 @@ class RL2Learner:
         self.steps_per_update = config.n_trials * task.n_trial_steps
         self.n_updates = max(1, -(-config.total_steps // self.steps_per_update))
         self.updates_done = 0
-        self._classroom = Classroom(population, _training_task(task, config), seed=seed, device=device)
+        self._classroom = Classroom(
+            population, _training_task(task, config), seed=seed, device=device
+        )
         self._privileged = Privileged(self._classroom)
         model, width = population.student_model, config.hidden_size
         n_features = self._privileged.n_features if config.critic == "privileged" else 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.actor = Actor(model, task, width)
+            self.actor = Actor(ActorShape.of(model, task, width))
             critic = Critic(n_features, task.n_trial_steps, width)
             belief = BeliefHead(width, self._privileged.n_types, self._privileged.n_latents, model)
             self.actor.initialise()
@@ -85,13 +95,15 @@ class RL2Learner:
         self._networks = nn.ModuleDict({"actor": self.actor, "critic": critic, "belief": belief})
         self._networks.to(self.device)
         self._critic, self._belief = critic, belief
-        self._adam = torch.optim.Adam(self._networks.parameters(), lr=config.learning_rate, eps=1e-5)
+        self._adam = torch.optim.Adam(
+            self._networks.parameters(), lr=config.learning_rate, eps=1e-5
+        )
         self._clock = torch.arange(task.n_trial_steps, device=self.device)
 
-    # -- for the laboratory ----------------------------------------------------------------------
+    # -- for the laboratory -------------------------------------------------------------------
     def tutor(self) -> RL2Tutor:
         """The greedy tutor with the current weights (a live view)."""
-        return RL2Tutor(self.actor)
+        return RL2Tutor(self.actor, self.population.student_model)
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights and optimiser state, by name."""
@@ -114,14 +126,16 @@ class RL2Learner:
         expected = {f"networks.{k}": v.shape for k, v in self._networks.state_dict().items()}
         found = {k: v.shape for k, v in tensors.items() if k.startswith("networks.")}
         if expected != found:
-            different = sorted(
-                k for k in expected | found if expected.get(k) != found.get(k)
-            )
+            different = sorted(k for k in expected | found if expected.get(k) != found.get(k))
             raise ValueError(f"the checkpoint belongs to another network: {different[0]} differs")
         self._networks.load_state_dict({k.removeprefix("networks."): tensors[k] for k in found})
         for name, parameter in self._networks.named_parameters():
             prefix = f"adam.{name}."
-            state = {k.removeprefix(prefix): v.clone() for k, v in tensors.items() if k.startswith(prefix)}
+            state = {
+                k.removeprefix(prefix): v.clone()
+                for k, v in tensors.items()
+                if k.startswith(prefix)
+            }
             if state:
                 state = {k: v if k == "step" else v.to(self.device) for k, v in state.items()}
                 self._adam.state[parameter] = state
@@ -147,56 +161,59 @@ class RL2Learner:
             "perf/steps_per_s": self.steps_per_update / duration_s,
         }
 
-    # -- rollout -----------------------------------------------------------------------------------
+    # -- rollout ------------------------------------------------------------------------------
     @torch.no_grad()
     def _roll_out(self, students: Tensor) -> Rollout:
         observation = self._classroom.begin_trial(students)
         truth = self._classroom.truth
         latents, types = self._privileged.latents(truth), truth.latents["type"]
         memory = torch.zeros(1, len(students), self.config.hidden_size, device=self.device)
-        steps: list[tuple[Tensor | None, ...]] = []
+        steps: dict[str, list[Tensor]] = defaultdict(list)
         for t in range(self.task.n_trial_steps):
-            features = self._features(self._classroom)
             token = self.actor.encode(observation)
             clock = self._clock[t : t + 1]
             score = None if observation.score is None else observation.score.unsqueeze(0)
             hidden, memory = self.actor.remember(token.unsqueeze(0), clock, score, memory)
             logits = masked_logits(self.actor.logits(hidden, clock)[0], observation.legal)
             log_probabilities = torch.log_softmax(logits, dim=-1)
-            u = uniforms(
-                self.seed,
-                students,
-                purpose=Purpose.TUTOR,
-                n_lanes=1,
-                lesson=observation.lesson,
-                step=observation.step,
-            )
-            edges = log_probabilities.exp().cumsum(-1)[:, :-1]
-            action = (u >= edges).sum(-1)
-            logp = log_probabilities.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+            action = self._sample(log_probabilities, students, observation)
+            steps["token"].append(token)
+            if observation.score is not None:
+                steps["score"].append(observation.score)
+            if observation.legal is not None:
+                steps["legal"].append(observation.legal)
+            steps["features"].append(self._features())
+            steps["action"].append(action)
+            steps["logp"].append(log_probabilities.gather(-1, action.unsqueeze(-1)).squeeze(-1))
             outcome = self._classroom.step(action)
-            steps.append(
-                (
-                    token,
-                    observation.score,
-                    observation.legal,
-                    action,
-                    outcome.observation.response,
-                    logp,
-                    outcome.reward,
-                    features,
-                )
-            )
+            steps["response"].append(outcome.observation.response)
+            steps["reward"].append(outcome.reward)
             observation = outcome.observation
-        columns = (_stack(column) for column in zip(*steps, strict=True))
-        return Rollout(*columns, latents=latents, types=types)  # type: ignore[arg-type]
+        columns: dict[str, Any] = {"score": None, "legal": None}
+        columns |= {name: torch.stack(values) for name, values in steps.items()}
+        return Rollout(**columns, latents=latents, types=types)
 
-    def _features(self, classroom: Classroom) -> Tensor:
+    def _sample(self, log_p: Tensor, students: Tensor, observation: Observation) -> Tensor:
+        """One action for each student, by the inverse CDF of a counter-based uniform."""
+        u = uniforms(
+            self.seed,
+            students,
+            purpose=Purpose.TUTOR,
+            n_lanes=1,
+            lesson=observation.lesson,
+            step=observation.step,
+        )
+        p = log_p.exp()
+        action = (u >= p.cumsum(-1)).sum(-1)
+        last_possible = p.shape[-1] - 1 - p.flip(-1).gt(0).to(torch.int8).argmax(-1)
+        return torch.minimum(action, last_possible)
+
+    def _features(self) -> Tensor:
         if self.config.critic == "privileged":
-            return self._privileged.features(classroom.truth)
+            return self._privileged.features(self._classroom.truth)
         return torch.empty(self.config.n_trials, 0, device=self.device)
 
-    # -- update --------------------------------------------------------------------------------------
+    # -- update -------------------------------------------------------------------------------
     def _memory(self, rollout: Rollout) -> Tensor:
         """The memory after every step, recomputed from the start of the trial, ``(T, N, H)``."""
         start = torch.zeros(1, rollout.token.shape[1], self.config.hidden_size, device=self.device)
@@ -208,7 +225,9 @@ class RL2Learner:
         values: Tensor = self._critic(seen, self._clock, rollout.features)
         return values
 
-    def _learn(self, rollout: Rollout, students: Tensor, entropy_weight: float) -> dict[str, Tensor]:
+    def _learn(
+        self, rollout: Rollout, students: Tensor, entropy_weight: float
+    ) -> dict[str, Tensor]:
         config = self.config
         with torch.no_grad():
             v_tm1 = self._values(rollout, self._memory(rollout))
@@ -268,7 +287,10 @@ class RL2Learner:
         type_logits, latents, response_logits = self._belief(hidden)
         answered = rollout.response < response_logits.shape[-1]
         chosen = response_logits.gather(
-            -2, rollout.action[..., None, None].expand(*rollout.action.shape, 1, response_logits.shape[-1])
+            -2,
+            rollout.action[..., None, None].expand(
+                *rollout.action.shape, 1, response_logits.shape[-1]
+            ),
         ).squeeze(-2)
         loss = functional.cross_entropy(chosen[answered], rollout.response[answered])
         if self._privileged.n_types > 1:
@@ -285,8 +307,3 @@ def _training_task(task: TeachingTask, config: RL2Config) -> TeachingTask:
     expected = config.expected_rewards and when == "step" and task.reward.score == "post_test"
     reward = task.reward.model_copy(update={"when": when, "expected": expected})
     return task.model_copy(update={"reward": reward})
-
-
-def _stack(column: tuple[Tensor | None, ...]) -> Tensor | None:
-    present = [value for value in column if value is not None]
-    return torch.stack(present) if present else None

@@ -14,29 +14,53 @@ trial and lesson (its first row, and every row with step 0).
 from __future__ import annotations
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+
 from tutor_envs.classroom import Observation
 from tutor_envs.student import StudentModel
 from tutor_envs.task import TeachingTask
 
 
+class ActorShape(BaseModel):
+    """What sizes an actor; written beside its weights when it is taken away."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    n_actions: int = Field(ge=1)
+    n_responses: int = Field(ge=1)
+    n_lessons: int = Field(ge=1)
+    n_steps: int = Field(ge=1, description="teaching actions in a lesson")
+    show_score: bool = Field(description="the score of a finished lesson is an input")
+    hidden_size: int = Field(ge=1)
+
+    @classmethod
+    def of(cls, model: StudentModel, task: TeachingTask, hidden_size: int) -> ActorShape:
+        """The shape for a student model's actions and responses and a task's clock."""
+        return cls(
+            n_actions=model.n_actions,
+            n_responses=model.n_responses,
+            n_lessons=task.n_lessons,
+            n_steps=task.n_steps,
+            show_score=task.show_score,
+            hidden_size=hidden_size,
+        )
+
+
 class Actor(nn.Module):
     """GRU memory and policy."""
 
-    def __init__(self, model: StudentModel, task: TeachingTask, hidden_size: int) -> None:
-        """Size the network for a student model's actions and a task's clock."""
+    def __init__(self, shape: ActorShape) -> None:
+        """Build an actor of this shape; see ``initialise`` for its weights."""
         super().__init__()
-        self.n_actions = model.n_actions
-        self.n_codes = model.n_responses + 1
-        self.n_steps = task.n_steps
-        self.hidden_size = hidden_size
-        n_tokens = self.n_actions * self.n_codes + 1
-        self.token = nn.Embedding(n_tokens, hidden_size)
-        self.clock = nn.Embedding(task.n_trial_steps, hidden_size)
-        self.score = nn.Linear(1, hidden_size) if task.show_score else None
-        self.gru = nn.GRU(hidden_size, hidden_size)
+        self.shape = shape
+        self._n_codes = shape.n_responses + 1
+        width = shape.hidden_size
+        self.token = nn.Embedding(shape.n_actions * self._n_codes + 1, width)
+        self.clock = nn.Embedding(shape.n_lessons * shape.n_steps, width)
+        self.score = nn.Linear(1, width) if shape.show_score else None
+        self.gru = nn.GRU(width, width)
         self.head = nn.Sequential(
-            nn.Linear(2 * hidden_size, hidden_size), nn.Tanh(), nn.Linear(hidden_size, self.n_actions)
+            nn.Linear(2 * width, width), nn.Tanh(), nn.Linear(width, shape.n_actions)
         )
 
     def initialise(self) -> None:
@@ -57,13 +81,12 @@ class Actor(nn.Module):
 
     def encode(self, observation: Observation) -> Tensor:
         """The token of each student's last (action, response) pair, int64 ``(N,)``."""
-        return observation.action * self.n_codes + torch.where(
-            observation.action == self.n_actions, 0, observation.response
-        )
+        begins = observation.action == self.shape.n_actions
+        return observation.action * self._n_codes + torch.where(begins, 0, observation.response)
 
     def clock_index(self, lesson: int, step: int) -> int:
         """Row of the clock embedding."""
-        return lesson * self.n_steps + step
+        return lesson * self.shape.n_steps + step
 
     def remember(
         self, token: Tensor, clock: Tensor, score: Tensor | None, memory: Tensor

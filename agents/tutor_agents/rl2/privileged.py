@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+
 from tutor_envs.classroom import Classroom, Truth
 from tutor_envs.population import Split, student_indices
 from tutor_envs.rng import Purpose, uniforms
