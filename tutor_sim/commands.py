@@ -127,12 +127,12 @@ def finish(run: Run, *, device: str, console: Console, log: Console) -> Comparis
         if run.experiment.learner is not None:
             trained = train(run, device=device, console=log)
         result = _evaluate(run, trained, device, console)
+        if trained is not None:
+            _show_on_board(run, trained, result)
     except Interrupted as stop:
         raise Interrupted(f"{stop} Go on with: {again}") from None
     except KeyboardInterrupt:
         raise Interrupted(f"Stopped in the evaluation. Go on with: {again}") from None
-    if trained is not None:
-        _show_on_board(run, trained, result)
     for what, value in (
         ("report", str(run.report)),
         ("TensorBoard", f"tensorboard --logdir {run.folder.parent}"),

@@ -152,7 +152,7 @@ def test_a_tutor_sees_observable_signals_only():
 
 @pytest.mark.slow
 def test_value_targets_use_raw_advantages_and_scale_with_the_reward():
-    """Normalised advantages in the targets would pull every value towards zero mean, unit spread."""
+    """Normalised advantages in the targets would pull every value to zero mean, unit spread."""
     population = bandit([[0.6, 0.4], [0.4, 0.6]], n_units=4)
     task = TeachingTask(n_steps=4, reward=Reward(scale=100.0))
     run = learner(population, task, n_trials=128, learning_rate=1e-2, total_steps=4 * 128 * 60)

@@ -134,7 +134,7 @@ def test_schema_is_json() -> None:
         (["resume", "none"], 2, "error: none: there is no such run folder\n"),
         (["evaluate", "."], 2, "error: .: not a run folder: it has no config.yaml\n"),
         (["train", "tiny.yaml", "--set", "sede=1"], 2, "error: --set sede: unknown key `sede`; "),
-        (["train", "tiny.yaml", "--set", "learner=~", "--set", "tutors=[]"], 2, "`learner` is mis"),
+        (["train", "tiny.yaml", "--set", "learner=~", "--set", "tutors=[]"], 2, "`learner` is m"),
         (["train", "tiny.yaml", "--device", "gpu"], 2, "`--device` must be auto, cpu, cuda or"),
         (["train", "tiny.yaml", "--device", "cuda:99"], 2, "`--device` cuda:99: PyTorch finds "),
         (["train", "tiny.yaml", "--runs", "tiny.yaml/x"], 1, "error: cannot write tiny.yaml/x: No"),

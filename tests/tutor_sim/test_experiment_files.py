@@ -122,8 +122,8 @@ def test_a_population_may_stand_in_its_own_file(experiment_file: Path) -> None:
     path = experiment_file.with_name("by_path.yaml")
     path.write_text(f"{text[:start]}population: students.yaml\n{text[end:]}")
     assert load_experiment(path).population == load_population(population)
-    population.write_text("name: p\nstudent: irt\nlatents:\n  abilty: 0\n")
-    with pytest.raises(ValueError, match=r"students\.yaml:4: unknown `population\.latents` 'abilt"):
+    population.write_text("name: p\nstudent: irt\nlatents:\n  abilitty: 0\n")
+    with pytest.raises(ValueError, match=r"s\.yaml:4: unknown `population\.latents` 'abilitt"):
         load_experiment(path)
     population.unlink()
     with pytest.raises(ValueError, match=r"by_path\.yaml:3: .*cannot read .*students\.yaml: No "):
@@ -156,7 +156,11 @@ def test_a_changed_case_loses_its_values(case_file: Path, override: str) -> None
         ("n_skills: 2", "n_skills: few", r":6: .*n_skills` must be a whole number, got 'few'"),
         ("sd: 1", "sd: -1", r":8: `population.latents.ability.normal.sd` must be > 0, got -1"),
         ("sd: 1", "std: 1", r":8: unknown key .*`population.latents.ability.normal.std`.*'sd'"),
-        ("{normal: {sd: 1}}", "{norml: {sd: 1}}", r":8: .*a distribution is a number, a list, or"),
+        (
+            "{normal: {sd: 1}}",
+            "{gauss: {sd: 1}}",
+            r":8: .*a distribution is a number, a list, or",
+        ),
         ("p_slip: 0.1", "p_slip: 1.5", r":9: `population.latents.p_slip` must stay in \[0, 1\]"),
         ("p_slip: 0.1", "p_slp: 0.1", r":9: unknown `population.latents` 'p_slp'.*'p_slip'"),
         ("student: bkt", "student: bkd", r":5: unknown `population.student` 'bkd'.*mean 'bkt'"),
@@ -181,8 +185,8 @@ def test_a_changed_case_loses_its_values(case_file: Path, override: str) -> None
         ),
         (
             "[random, tally]",
-            "[{mastery_threshold: {treshold: 1}}]",
-            r":12: unknown key `tutors.0.mastery_threshold.treshold`.*did you mean 'threshold'",
+            "[{mastery_threshold: {thresholt: 1}}]",
+            r":12: unknown key `tutors.0.mastery_threshold.thresholt`.*did you mean 'threshold'",
         ),
         ("name: tiny", "name: ti/ny", r":1: `name` must match"),
         ("seed: 3", "seed: -3", r":2: `seed` must be >= 0, got -3"),

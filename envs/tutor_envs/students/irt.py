@@ -116,8 +116,8 @@ class IRT(StudentModel):
         skill = self._skill(action).unsqueeze(-1)
         theta = torch.stack([belief["theta"].gather(-1, skill), grown.gather(-1, skill)])
         levels = torch.tensor(self.difficulties, dtype=theta.dtype, device=theta.device)
-        before, after = torch.sigmoid(self.discrimination * (theta - levels)).mean(-1)
-        return (after - before) / self.n_skills
+        score = torch.sigmoid(self.discrimination * (theta - levels)).mean(-1)
+        return (score[1] - score[0]) / self.n_skills
 
     def belief_gains(self, latents: Latents, belief: Belief) -> Tensor:
         """As ``belief_gain``, with axes ``(n, skill, difficulty, modality)`` until the end."""
