@@ -72,6 +72,8 @@ class MasteryThresholdParameters(TypesParameters):
 class BayesParameters(NoParameters):
     """Of :class:`tutor_agents.planner.BayesTutor`."""
 
+    max_gib: float = Field(3.0, gt=0, description="memory that planning may take, in GiB")
+
 
 class _Setting(NamedTuple):
     population: Population
@@ -121,6 +123,17 @@ def _myopic(at: _Setting, given: TypesParameters) -> Tutor:
     return MyopicTutor(at.model, at.types(given.n_types), device=at.device)
 
 
+def _bayes(at: _Setting, given: BayesParameters) -> Tutor:
+    if not at.population.is_finite:
+        raise ValueError(
+            f"tutor `bayes` plans exactly and needs a finite population; `{at.population.name}` "
+            "has continuous latents. Leave `bayes` out, or give every latent finitely many values."
+        )
+    from tutor_agents.planner import BayesTutor
+
+    return BayesTutor(at.population, at.task, max_bytes=given.max_gib * 2**30)
+
+
 def _oracle(at: _Setting, _: NoParameters) -> Tutor:
     return OracleTutor()
 
@@ -162,6 +175,9 @@ TUTORS: dict[str, TutorKind] = {
         "the largest expected gain of the next action under the posterior over types",
         TypesParameters,
         _myopic,
+    ),
+    "bayes": TutorKind(
+        "the exact Bayes-optimal plan, for small finite populations", BayesParameters, _bayes
     ),
     "oracle": TutorKind(
         "informed: knows latents and knowledge state, and takes the largest true gain",

@@ -47,6 +47,20 @@ def test_bad_requests_are_refused(
         make_tutor(name, small, TeachingTask(), **parameters)
 
 
+def test_an_exact_plan_needs_a_finite_population(population: Population) -> None:
+    with pytest.raises(ValueError, match="`bayes` plans exactly and needs a finite population"):
+        make_tutor("bayes", population, TeachingTask(n_steps=2))
+
+
+def test_a_family_too_big_for_an_exact_plan_is_refused(small: Population) -> None:
+    styles = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]
+    family = small.with_latents(
+        responsiveness={"categorical": {"values": styles}}, style_strength=1
+    )
+    with pytest.raises(ValueError, match="too big for exact planning"):
+        make_tutor("bayes", family, TeachingTask(n_steps=10), max_gib=1e-6)
+
+
 def test_parameters_reach_the_tutor(
     teach: Callable[..., Any], population: Population, task: TeachingTask
 ) -> None:

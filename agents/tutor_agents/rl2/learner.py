@@ -115,7 +115,11 @@ class RL2Learner:
 
     def counters(self) -> dict[str, int]:
         """Progress, with its unit in the name."""
-        return {"updates_done": self.updates_done}
+        per_update = self.config.epochs * self.config.minibatches
+        return {
+            "updates_done": self.updates_done,
+            "optimizer_steps": self.updates_done * per_update,
+        }
 
     def restore(self, tensors: dict[str, Tensor], counters: dict[str, int]) -> None:
         """Continue where ``tensors()`` and ``counters()`` were taken.
@@ -277,28 +281,36 @@ class RL2Learner:
             "train/first_ratio_error": (torch.exp(logp - rollout.logp) - 1).abs().max(),
         }
         if config.belief_weight > 0:
-            belief = self._belief_loss(rollout, hidden)
+            belief, belief_logs = self._belief_loss(rollout, hidden)
             loss = loss + config.belief_weight * belief
-            logs["loss/belief"] = belief
+            logs |= belief_logs
         return loss, {name: tensor.detach() for name, tensor in logs.items()}
 
-    def _belief_loss(self, rollout: Rollout, hidden: Tensor) -> Tensor:
-        """Cross-entropy of type and next response, squared error of the standardised latents."""
+    def _belief_loss(self, rollout: Rollout, hidden: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of type and next response, squared error of the standardised latents.
+
+        What is logged under ``probe/`` is what the memory tells of new students at the trial's end:
+        these students were not trained on before this update.
+        """
         type_logits, latents, response_logits = self._belief(hidden)
-        answered = rollout.response < response_logits.shape[-1]
-        chosen = response_logits.gather(
-            -2,
-            rollout.action[..., None, None].expand(
-                *rollout.action.shape, 1, response_logits.shape[-1]
-            ),
-        ).squeeze(-2)
-        loss = functional.cross_entropy(chosen[answered], rollout.response[answered])
+        n_responses = response_logits.shape[-1]
+        action = rollout.action[..., None, None].expand(*rollout.action.shape, 1, n_responses)
+        chosen = response_logits.gather(-2, action).flatten(0, 2)
+        answered = rollout.response < n_responses
+        target = torch.where(answered, rollout.response, -100)  # cross_entropy's ignore_index
+        loss = functional.cross_entropy(chosen, target.flatten())
+        logs = {"probe/response_log_loss": loss}
         if self._privileged.n_types > 1:
             types = rollout.types.expand(hidden.shape[:2])
             loss = loss + functional.cross_entropy(type_logits.flatten(0, 1), types.flatten())
+            hits = type_logits[-1].argmax(-1) == rollout.types
+            logs["probe/type_accuracy"] = hits.to(hidden.dtype).mean()
         elif self._privileged.n_latents > 0:
-            loss = loss + 0.5 * functional.mse_loss(latents, rollout.latents.expand(latents.shape))
-        return loss
+            target_latents = rollout.latents.expand(latents.shape)
+            loss = loss + 0.5 * functional.mse_loss(latents, target_latents)
+            error = functional.mse_loss(latents[-1], rollout.latents)
+            logs["probe/latents_r2"] = 1 - error / rollout.latents.var().clamp(min=1e-12)
+        return loss, logs | {"loss/belief": loss}
 
 
 def _training_task(task: TeachingTask, config: RL2Config) -> TeachingTask:

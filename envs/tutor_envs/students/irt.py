@@ -117,7 +117,8 @@ class IRT(StudentModel):
         theta = torch.stack([belief["theta"].gather(-1, skill), grown.gather(-1, skill)])
         levels = torch.tensor(self.difficulties, dtype=theta.dtype, device=theta.device)
         score = torch.sigmoid(self.discrimination * (theta - levels)).mean(-1)
-        return (score[1] - score[0]) / self.n_skills
+        gain: Tensor = (score[1] - score[0]) / self.n_skills
+        return gain
 
     def belief_gains(self, latents: Latents, belief: Belief) -> Tensor:
         """As ``belief_gain``, with axes ``(n, skill, difficulty, modality)`` until the end."""
@@ -130,8 +131,7 @@ class IRT(StudentModel):
         grown = theta + growth.view(-1, 1, 1, growth.shape[-1]) * aim
         before = torch.sigmoid(self.discrimination * (theta.unsqueeze(-1) - levels)).mean(-1)
         after = torch.sigmoid(self.discrimination * (grown.unsqueeze(-1) - levels)).mean(-1)
-        gains: Tensor = (after - before) / self.n_skills
-        return gains.flatten(1)
+        return ((after - before) / self.n_skills).flatten(1)
 
     def mastery(self, latents: Latents, state: State) -> Tensor:
         """Probability of a correct answer at ``target_difficulty``."""

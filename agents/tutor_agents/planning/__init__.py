@@ -1,0 +1,1 @@
+"""The parts of the exact planner; see :mod:`tutor_agents.planner`."""
