@@ -25,8 +25,8 @@ from tutor_envs.classroom import Classroom
 from tutor_envs.errors import below, unknown_name
 from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
+from tutor_envs.yaml_loading import dump_yaml
 from tutor_sim.learners import LEARNERS, learner_kind
-from tutor_sim.yaml_loading import dump_yaml
 
 
 class TutorSpec(BaseModel):

@@ -18,9 +18,9 @@ from tutor_envs.distributions import DISTRIBUTIONS, Distribution
 from tutor_envs.errors import unknown_name
 from tutor_envs.population import Population
 from tutor_envs.students import STUDENT_MODELS
+from tutor_envs.yaml_loading import Document, KeyPath
 from tutor_sim.config import Experiment, TutorSpec
 from tutor_sim.learners import LEARNERS
-from tutor_sim.yaml_loading import Document, KeyPath
 
 _BOUNDS = {
     "greater_than": ("gt", ">"),

@@ -23,10 +23,10 @@ from tutor_envs.cases import Case, load_cases
 from tutor_envs.errors import unknown_name
 from tutor_envs.population import Population
 from tutor_envs.population_files import POPULATIONS
+from tutor_envs.yaml_loading import Document, KeyPath, load_yaml, parse_yaml
 from tutor_sim.config import Experiment
 from tutor_sim.config_errors import dotted, explain, origin
 from tutor_sim.summary import case_references
-from tutor_sim.yaml_loading import Document, KeyPath, load_yaml, parse_yaml
 
 
 class Override(NamedTuple):

@@ -22,7 +22,14 @@ from tutor_envs.population import Split
 from tutor_sim.evaluation import Role, evaluate
 from tutor_sim.statistics import Estimate, Reference, fraction, mean_interval
 
-TRAINING_CONFIG = RL2Config(total_steps=2_000_000)
+TRAINING_CONFIG = RL2Config(
+    total_steps=2_000_000,
+    n_trials=1024,
+    minibatches=8,
+    learning_rate=3e-3,
+    gae_lambda=0.8,
+    entropy_weight=0.005,
+)
 """One set of hyper-parameters for every family: nothing is tuned to a case."""
 N_VALIDATION_STUDENTS = 20_000
 N_TEST_STUDENTS = 100_000

@@ -269,8 +269,8 @@ def test_the_schema_knows_every_key(experiment_file: Path) -> None:
 
 def test_the_schema_accepts_what_the_loader_accepts(experiment_file: Path, case_file: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="needs the package jsonschema")
+    from tutor_envs.yaml_loading import load_yaml
     from tutor_sim.schema import experiment_schema
-    from tutor_sim.yaml_loading import load_yaml
 
     validator = jsonschema.Draft202012Validator(experiment_schema())
 

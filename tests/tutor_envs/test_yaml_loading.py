@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutor_sim.yaml_loading import dump_yaml, load_yaml, parse_yaml
+from tutor_envs.yaml_loading import dump_yaml, load_yaml, parse_yaml
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 DATA = st.recursive(
