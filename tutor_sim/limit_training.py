@@ -198,4 +198,5 @@ def _over_seeds(estimates: Sequence[Estimate]) -> str:
     """Mean and interval over seeds; of one seed, its interval over test students."""
     if len(estimates) == 1:
         return str(estimates[0])
-    return str(Estimate(*map(float, mean_band([estimate.value for estimate in estimates]))))
+    mean, low, high = mean_band([estimate.value for estimate in estimates])
+    return str(Estimate(float(mean), float(low), float(high)))

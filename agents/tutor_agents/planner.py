@@ -1,333 +1,22 @@
-"""The exact Bayes-optimal planner for finite families of students, and its reference tutors.
+"""The Bayes tutor: teaches a finite family of students as well as any tutor can.
 
-A family is finitely many types of students with a prior (:class:`tutor_envs.population.FiniteTypes`).
-What a tutor can know of a student is a distribution over types and, within each type, a belief over
-the knowledge state. Because the rewards telescope (a post-test is the start plus the expected gain of
-each action), dynamic programming over these beliefs gives the largest expected return of *any* tutor
-(Duff 2002, "Optimal learning", on Bayes-adaptive decision processes). All is float64; beliefs that
-agree to 1e-10 are merged, level by level.
-
-:class:`ExactPlanner` computes values and plans; :class:`BayesTutor` teaches by one.
+Planning itself is in :mod:`tutor_agents.planning.exact`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
+
+from tutor_agents.planning.exact import ExactPlanner, Progress, SearchSize, TiedValue
+from tutor_agents.planning.level import DEFAULT_MAX_BYTES
+from tutor_agents.planning.plan_table import PlanStep
+from tutor_agents.tutor import Trial
 from tutor_envs.classroom import Observation
-from tutor_envs.population import FiniteTypes, Population
-from tutor_envs.student import StudentModel
+from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 
-from tutor_agents.planning import policies
-from tutor_agents.planning.average import AverageKernel, average_latents
-from tutor_agents.planning.belief_graph import BeliefGraph, build_belief_graph
-from tutor_agents.planning.kernel import (
-    HiddenStates,
-    Kernel,
-    MatrixKernel,
-    ModelKernel,
-    gain_weight,
-    start_score,
-)
-from tutor_agents.planning.level import DEFAULT_MAX_BYTES
-from tutor_agents.planning.plan_table import PlanStep, fixed_plan, plan_table, taught_value
-from tutor_agents.planning.sequences import best_particle_sequence
-from tutor_agents.planning.thompson import thompson_value
-from tutor_agents.planning.type_graph import TypeGraph, build_type_graph
-from tutor_agents.tutor import Trial
-
-Progress = Callable[[str], None]
-
-
-class TiedValue(NamedTuple):
-    """The value of a greedy tutor whose best actions may tie.
-
-    Attributes:
-        value: when ties go to the lowest action index.
-        low: when every tie is decided for the worst.
-        high: when every tie is decided for the best.
-    """
-
-    value: float
-    low: float
-    high: float
-
-
-class SearchSize(NamedTuple):
-    """How large the exact search was.
-
-    Attributes:
-        type_nodes: distinct beliefs of observers who know the type, the last step left out.
-        belief_nodes: distinct beliefs of the tutor, the last step left out.
-        branches: branches (belief, action, response) met.
-    """
-
-    type_nodes: int
-    belief_nodes: int
-    branches: int
-
-
-class ExactPlanner:
-    """Exact values of tutors for a finite family; each is computed when first asked for.
-
-    All values are expected undiscounted returns of a trial, in the task's units (``reward.scale``).
-    """
-
-    def __init__(
-        self,
-        model: StudentModel,
-        types: FiniteTypes,
-        task: TeachingTask,
-        *,
-        max_bytes: float = DEFAULT_MAX_BYTES,
-        progress: Progress | None = None,
-    ) -> None:
-        """Prepare to plan; nothing large is computed yet.
-
-        Args:
-            model: how students learn and answer.
-            types: the family.
-            task: lessons, steps and score. A shown score is not planned for.
-            max_bytes: refuse a family whose search would hold more.
-            progress: told a line about each step of the search.
-
-        Raises:
-            ValueError: the task's score is no sum of expected gains, or is shown to the tutor.
-        """
-        if task.show_score and task.n_lessons > 1:
-            raise ValueError("the exact planner does not learn from `task.show_score`: unset it")
-        self.model, self.task = model, task
-        latents = {name: value.to("cpu", torch.float64) for name, value in types.latents.items()}
-        self.types = FiniteTypes(types.prior.to("cpu", torch.float64), latents, types.exact)
-        self._max_bytes = max_bytes
-        self._progress = progress
-        self._gain_weights = [gain_weight(task, step) for step in range(task.n_steps)]
-        self._start = float(self.types.prior @ start_score(model, task, latents))
-
-    @classmethod
-    def of(cls, population: Population, task: TeachingTask, **options: float | Progress) -> ExactPlanner:
-        """The planner of a population that is a finite family.
-
-        Raises:
-            ValueError: it is not finite; see also the constructor.
-        """
-        return cls(population.student_model, population.types_exact(), task, **options)  # type: ignore[arg-type]
-
-    # -- the graphs ------------------------------------------------------------------------------
-    def _kernel(self, z: int) -> Kernel:
-        latents = {name: value[z : z + 1] for name, value in self.types.latents.items()}
-        if self.model.belief_is_distribution:
-            states = HiddenStates.of(self.model, self.task, latents, self._max_bytes)
-            return MatrixKernel(states)
-        return ModelKernel(self.model, latents, self.task)
-
-    @cached_property
-    def _kernels(self) -> list[Kernel]:
-        return [self._kernel(z) for z in range(len(self.types.prior))]
-
-    def _graphs(self, kernels: Sequence[Kernel], *, whole: bool) -> list[TypeGraph]:
-        return [
-            build_type_graph(
-                kernel, self._gain_weights, whole=whole, max_bytes=self._max_bytes / len(kernels)
-            )
-            for kernel in kernels
-        ]
-
-    @cached_property
-    def _type_graphs(self) -> list[TypeGraph]:
-        self._tell("beliefs about each type")
-        return self._graphs(self._kernels, whole=self.task.n_lessons > 1)
-
-    @cached_property
-    def _graph(self) -> BeliefGraph:
-        return build_belief_graph(
-            self.types.prior,
-            self._type_graphs,
-            self.task.n_lessons,
-            max_bytes=self._max_bytes,
-            progress=self._progress,
-        )
-
-    @cached_property
-    def _future(self) -> Tensor | None:
-        return policies.last_future(self._graph)
-
-    def _tell(self, line: str) -> None:
-        if self._progress is not None:
-            self._progress(line)
-
-    def _in_task_units(self, gains: float | Tensor, *, n_lessons: int = 1) -> float:
-        """Gains of ``n_lessons`` equal parts of the trial as a return."""
-        return self.task.reward.scale * (self.task.n_lessons * self._start + n_lessons * float(gains))
-
-    # -- what adapts -------------------------------------------------------------------------------
-    @cached_property
-    def _optimum(self) -> tuple[float, policies.Policy]:
-        value, policy = policies.optimal(self._graph.levels, self._future)
-        return self._in_task_units(value), policy
-
-    def bayes(self) -> float:
-        """The largest expected return of any tutor.
-
-        Raises:
-            ValueError: the family is too big.
-        """
-        return self._optimum[0]
-
-    def plan(self) -> list[PlanStep]:
-        """The Bayes-optimal plan, one step for each step of the trial."""
-        return plan_table(self._graph, self._optimum[1])
-
-    def lookahead(self, depth: int) -> TiedValue:
-        """A tutor who at each step maximises the expected reward of the next ``depth`` steps.
-
-        Depth 1 is the myopic tutor. Beliefs are exact; near the end of the trial it looks as far as
-        the end.
-
-        Raises:
-            ValueError: the family is too big, or ``depth`` is less than 1.
-        """
-        if depth < 1:
-            raise ValueError(f"`depth` must be >= 1, got {depth}")
-        levels = self._graph.levels
-        q = policies.lookahead(levels, self._future, depth)
-        value = policies.value_of(levels, self._future, [policies.first_best(x) for x in q])
-        choices = [policies.tied(x) for x in q]
-        low, high = value, value
-        if any(bool((choice.sum(1) > 1).any()) for choice in choices):
-            low, high = policies.value_range(levels, self._future, choices)
-        return TiedValue(*(self._in_task_units(x) for x in (value, low, high)))
-
-    def thompson(self) -> float:
-        """Posterior sampling of the type, anew at every step."""
-        return self._in_task_units(thompson_value(self._graph))
-
-    def size(self) -> SearchSize:
-        """How large the search was."""
-        graph = self._graph
-        return SearchSize(sum(g.n_nodes for g in graph.types), graph.n_nodes, graph.n_branches)
-
-    # -- what knows more ---------------------------------------------------------------------------
-    def oracle_per_type(self) -> list[float]:
-        """The best tutor who knows the type and sees the responses, for each type."""
-        values = []
-        starts = start_score(self.model, self.task, self.types.latents)
-        for graph, start in zip(self._type_graphs, starts, strict=True):
-            gains, _ = policies.optimal(graph.levels, policies.last_future(graph))
-            values.append(self.task.reward.scale * self.task.n_lessons * float(start + gains))
-        return values
-
-    def oracle(self) -> float:
-        """The mean of ``oracle_per_type`` over the prior."""
-        return float(self.types.prior @ torch.tensor(self.oracle_per_type(), dtype=torch.float64))
-
-    def full_information(self) -> float:
-        """The best tutor who knows the type and at every step the knowledge state.
-
-        For a model whose belief is not a distribution over hidden states the state is taken to be
-        known to who knows the type: then this is ``oracle``.
-        """
-        if not self.model.belief_is_distribution:
-            return self.oracle()
-        total = 0.0
-        for prior, kernel in zip(self.types.prior.tolist(), self._kernels, strict=True):
-            assert isinstance(kernel, MatrixKernel)
-            moves, gains = kernel.states.moves.sum(1), kernel.states.gains
-            value = torch.zeros(len(gains), dtype=torch.float64)
-            for weight in reversed(self._gain_weights):
-                value = (weight * gains + (moves @ value).T).amax(1)
-            total += prior * float(kernel.states.start @ value)
-        return self._in_task_units(total, n_lessons=self.task.n_lessons)
-
-    # -- what does not look ------------------------------------------------------------------------
-    def random(self) -> float:
-        """Legal actions drawn uniformly."""
-        total = 0.0
-        for prior, graph in zip(self.types.prior.tolist(), self._type_graphs, strict=True):
-            future = policies.last_future(graph, policies.uniform_gain)
-            probabilities = policies.uniform(graph.levels)
-            total += prior * float(policies.value_of_mixture(graph.levels, future, probabilities))
-        return self._in_task_units(total, n_lessons=self.task.n_lessons)
-
-    def _blind_kernels(self) -> list[Kernel]:
-        """The kernels, not seeing responses where the belief allows that."""
-        return [
-            MatrixKernel(kernel.states.unseen()) if isinstance(kernel, MatrixKernel) else kernel
-            for kernel in self._kernels
-        ]
-
-    def sequence(self, actions: Sequence[int]) -> float:
-        """The same lesson for everybody.
-
-        Args:
-            actions: one for each step of a lesson.
-
-        Raises:
-            ValueError: not one legal action index for each step.
-        """
-        if len(actions) != self.task.n_steps or not all(0 <= a < self.model.n_actions for a in actions):
-            raise ValueError(
-                f"`actions` must be {self.task.n_steps} indices in [0, {self.model.n_actions - 1}], "
-                f"got {list(actions)}"
-            )
-        self._check_all_legal()
-        total = 0.0
-        for prior, kernel in zip(self.types.prior.tolist(), self._blind_kernels(), strict=True):
-            plan = fixed_plan(actions, kernel.n_outcomes)
-            total += prior * taught_value(kernel, self._gain_weights, plan)
-        return self._in_task_units(total, n_lessons=self.task.n_lessons)
-
-    def best_sequence(self) -> tuple[float, list[int]]:
-        """The best lesson that is the same for everybody, and its value.
-
-        Raises:
-            ValueError: the family is too big for the search, or some actions are not always legal.
-        """
-        self._check_all_legal()
-        self._tell("fixed sequences")
-        prior, kernels = self.types.prior, self._blind_kernels()
-        if not self.model.belief_is_distribution:
-            gains, actions = best_particle_sequence(prior, self._graphs(kernels, whole=True))
-            return self._in_task_units(gains, n_lessons=self.task.n_lessons), actions
-        graphs = self._graphs(kernels, whole=False)
-        graph = build_belief_graph(prior, graphs, 1, max_bytes=self._max_bytes)
-        value, policy = policies.optimal(graph.levels, policies.last_future(graph))
-        actions = [int(step.action[0]) for step in plan_table(graph, policy)]
-        return self._in_task_units(value, n_lessons=self.task.n_lessons), actions
-
-    def _check_all_legal(self) -> None:
-        if self.model.legal_actions(self.model.begin_belief(self.types.latents)) is not None:
-            raise ValueError(
-                "a fixed sequence of actions needs a student model whose actions are always legal"
-            )
-
-    # -- what assumes too much ---------------------------------------------------------------------
-    def taught_by(self, plan: Sequence[PlanStep]) -> float:
-        """The return when these students are taught by a plan that was made for others."""
-        total = sum(
-            prior * taught_value(kernel, self._gain_weights, plan)
-            for prior, kernel in zip(self.types.prior.tolist(), self._kernels, strict=True)
-        )
-        return self._in_task_units(total)
-
-    def plan_for_average_responses(self) -> list[PlanStep]:
-        """The optimal plan for a student who answers as these types do on average; no inference."""
-        kernel = AverageKernel(self.model, self.types, self.task)
-        graphs = self._graphs([kernel], whole=self.task.n_lessons > 1)
-        one = torch.ones(1, dtype=torch.float64)
-        graph = build_belief_graph(one, graphs, self.task.n_lessons, max_bytes=self._max_bytes)
-        _, policy = policies.optimal(graph.levels, policies.last_future(graph))
-        return plan_table(graph, policy)
-
-    def average_planner(self) -> ExactPlanner:
-        """The planner of the one student whose latents are the means of these types'."""
-        types = average_latents(self.types)
-        return ExactPlanner(self.model, types, self.task, max_bytes=self._max_bytes)
+__all__ = ["BayesTutor", "ExactPlanner", "SearchSize", "TiedValue"]
 
 
 class BayesTutor:
@@ -355,7 +44,16 @@ class BayesTutor:
         Raises:
             ValueError: the family is not finite or too big, or the task cannot be planned for.
         """
-        planner = ExactPlanner.of(population, task, max_bytes=max_bytes, progress=progress)
+        self._plan_by(ExactPlanner.of(population, task, max_bytes=max_bytes, progress=progress))
+
+    @classmethod
+    def following(cls, planner: ExactPlanner) -> BayesTutor:
+        """A tutor that uses a planner which is there already."""
+        tutor = cls.__new__(cls)
+        tutor._plan_by(planner)
+        return tutor
+
+    def _plan_by(self, planner: ExactPlanner) -> None:
         self._value = planner.bayes()
         self._plan = planner.plan()
 
@@ -376,7 +74,7 @@ class BayesTutor:
 
     def act(self, observation: Observation) -> Tensor:
         """The planned action in each student's situation."""
-        self._follow(observation.action.device)
+        self._move_to(observation.action.device)
         return self._plan[self._step].action[self._situation]
 
     def observe(self, action: Tensor, observation: Observation) -> None:
@@ -385,14 +83,13 @@ class BayesTutor:
         Raises:
             ValueError: another action was taken than planned.
         """
-        self._follow(observation.action.device)
         step = self._plan[self._step]
-        if not torch.equal(action.to(self._situation.device), step.action[self._situation]):
-            raise ValueError("the Bayes tutor's plan covers its own actions only, got other actions")
+        if not torch.equal(action, step.action[self._situation]):
+            raise ValueError("the Bayes tutor's plan covers only its own actions, got others")
         self._situation = step.child[self._situation, observation.response]
         self._step += 1
 
-    def _follow(self, device: torch.device) -> None:
-        if self._situation.device != device or self._plan[0].action.device != device:
-            self._situation = self._situation.to(device)
-            self._plan = [PlanStep(step.action.to(device), step.child.to(device)) for step in self._plan]
+    def _move_to(self, device: torch.device) -> None:
+        self._situation = self._situation.to(device)
+        if self._plan[0].action.device != device:
+            self._plan = [PlanStep(*(table.to(device) for table in step)) for step in self._plan]

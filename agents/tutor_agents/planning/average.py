@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from tutor_agents.planning.kernel import ModelKernel, expanded, score
 from tutor_envs.population import FiniteTypes
 from tutor_envs.student import Belief, StudentModel
 from tutor_envs.task import TeachingTask
-
-from tutor_agents.planning.kernel import ModelKernel, expanded, score
 
 
 class AverageKernel(ModelKernel):
     """A student who answers with the mean probability of all types in the same knowledge state.
 
     For models whose state is known and moves alike in every type (memory): the probability of each
-    response and the score of each state are averaged over the prior. The mean of a score is not the
-    score of a mean parameter: this is the best prediction of a stranger's next answer, kept for ever.
+    response and the score of each state are averaged over the prior. That is the best prediction of
+    a stranger's answers and score, kept whatever the answers say of the type. It is not the student
+    with the mean half-lives, whose forgetting curve differs from the mean curve.
     """
 
     def __init__(self, model: StudentModel, types: FiniteTypes, task: TeachingTask) -> None:
@@ -41,26 +42,17 @@ class AverageKernel(ModelKernel):
 
     def outlook(self, belief: Belief) -> tuple[Tensor, Tensor, Tensor | None]:
         """Means over the types, of responses and of what follows from them."""
-        _, p, legal = super().outlook(belief)
-        n = len(p)
-        p = p.view(n, self.n_actions, self.n_outcomes).zero_()
-        gains = torch.zeros((n, self.n_actions), dtype=torch.float64)
         before = self._score(belief)
+        n = len(before)
+        p = torch.zeros((n, self.n_actions, self.n_outcomes), dtype=torch.float64)
+        changes = torch.zeros((n, self.n_actions), dtype=torch.float64)
         for a in range(self.n_actions):
             action = torch.full((n,), a)
             for weight, one in zip(self._prior, self._all, strict=True):
                 p[:, a] += weight * self.model.predict(expanded(one, n), belief, action)
             for r in range(self.n_outcomes):
-                gains[:, a] += p[:, a, r] * (self._score(self.successor(belief, a, r)) - before)
+                changes[:, a] += p[:, a, r] * (self._score(self.successor(belief, a, r)) - before)
+        legal = self.model.legal_actions(belief)
         if legal is not None:
             p.masked_fill_(~legal.unsqueeze(-1), 0.0)
-        return gains, p.flatten(1), legal
-
-
-def average_latents(types: FiniteTypes) -> FiniteTypes:
-    """One type, whose every latent is the mean over the prior."""
-    mean = {
-        name: torch.tensordot(types.prior, value, dims=1).unsqueeze(0)
-        for name, value in types.latents.items()
-    }
-    return FiniteTypes(torch.ones(1, dtype=types.prior.dtype), mean, exact=types.exact)
+        return changes, p.flatten(1), legal

@@ -80,7 +80,7 @@ class BeliefGraph:
         return total if legal is None else total.masked_fill_(~legal, -torch.inf)
 
     def _last_legal(self, rows: slice | Tensor) -> Tensor | None:
-        """``(m, B, A)``: what any type that is still possible says; all for an impossible branch."""
+        """``(m, B, A)``: legal for a type still possible; all after an impossible branch."""
         if self.types[0].last.legal is None:
             return None
         legal = torch.zeros(0)

@@ -1,10 +1,10 @@
 """How the belief of an observer who knows a student's type moves, in two forms of one interface.
 
 * :class:`ModelKernel` asks the student model; it serves every model.
-* :class:`MatrixKernel` is for models whose belief is a distribution over S hidden states (BKT). Bayes'
-  rule and the transition are then one linear map for each action and response, the filter of a hidden
-  Markov model: ``b' = b M[a, r]`` with ``M[a, r, s, s'] = P(r | s, a) P(s' | s, a, r)``, and the
-  expected gain is linear in the belief.
+* :class:`MatrixKernel` is for models whose belief is a distribution over S hidden states (BKT).
+  Bayes' rule and the transition are then one linear map for each action and response, the filter
+  of a hidden Markov model: ``b' ~ b M[a, r]`` with ``M[a, r, s, s'] = P(r | s, a) P(s' | s, a, r)``
+  (Rabiner 1989, Proceedings of the IEEE 77(2)), and the expected gain is linear in the belief.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from tutor_envs.student import Belief, Latents, StudentModel
-from tutor_envs.task import TeachingTask
 
 from tutor_agents.planning.level import check_size
 from tutor_agents.planning.merge import rows_fingerprint
+from tutor_envs.student import Belief, Latents, StudentModel
+from tutor_envs.task import TeachingTask
 
 _FLOAT_BYTES = 8
 
@@ -47,17 +47,19 @@ def start_score(model: StudentModel, task: TeachingTask, latents: Latents) -> Te
     return torch.zeros_like(now) if task.reward.score == "mastery_gain" else now
 
 
-def gain(model: StudentModel, task: TeachingTask, latents: Latents, belief: Belief, action: Tensor) -> Tensor:
-    """``(n,)`` expected change of what the task scores, by one action."""
+def gains(model: StudentModel, task: TeachingTask, latents: Latents, belief: Belief) -> Tensor:
+    """``(n, A)`` expected change of what the task scores, by each action."""
     if task.reward.score == "post_test":
-        return model.belief_gain(latents, belief, action)
-    p_response = model.predict(latents, belief, action)
+        return model.belief_gains(latents, belief)
     before = score(model, task, latents, belief)
-    change = torch.zeros_like(before)
-    for response in range(model.n_responses):
-        after = model.update(latents, belief, action, torch.full_like(action, response))
-        change += p_response[:, response] * (score(model, task, latents, after) - before)
-    return change
+    changes = torch.zeros((len(before), model.n_actions), dtype=before.dtype)
+    for a in range(model.n_actions):
+        action = torch.full((len(before),), a)
+        p_response = model.predict(latents, belief, action)
+        for r in range(model.n_responses):
+            after = model.update(latents, belief, action, torch.full_like(action, r))
+            changes[:, a] += p_response[:, r] * (score(model, task, latents, after) - before)
+    return changes
 
 
 def gain_weight(task: TeachingTask, step: int) -> float:
@@ -78,7 +80,12 @@ class Kernel(Protocol):
         ...
 
     def outlook(self, belief: Belief) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Expected gains ``(n, A)``, outcome probabilities ``(n, A * O)``, legal actions ``(n, A)``."""
+        """What each action does.
+
+        Returns:
+            Expected gains ``(n, A)``; probabilities of the outcomes ``(n, A * O)``, zero for an
+            illegal action; legal actions, bool ``(n, A)`` or None where all are.
+        """
         ...
 
     def successor(self, belief: Belief, action: int, outcome: int) -> Belief:
@@ -112,16 +119,13 @@ class ModelKernel:
         """One call of the model for each action."""
         n = len(next(iter(belief.values())))
         latents = expanded(self.latents, n)
-        gains = torch.empty((n, self.n_actions), dtype=torch.float64)
         p = torch.empty((n, self.n_actions, self.n_outcomes), dtype=torch.float64)
         for a in range(self.n_actions):
-            action = torch.full((n,), a)
-            gains[:, a] = gain(self.model, self.task, latents, belief, action)
-            p[:, a] = self.model.predict(latents, belief, action)
+            p[:, a] = self.model.predict(latents, belief, torch.full((n,), a))
         legal = self.model.legal_actions(belief)
         if legal is not None:
             p.masked_fill_(~legal.unsqueeze(-1), 0.0)
-        return gains, p.flatten(1), legal
+        return gains(self.model, self.task, latents, belief), p.flatten(1), legal
 
     def successor(self, belief: Belief, action: int, outcome: int) -> Belief:
         """One call of the model."""
@@ -170,15 +174,13 @@ class HiddenStates:
         known = {name: torch.eye(n_states, dtype=start.dtype)}
         rows = expanded(latents, n_states)
         moves = torch.empty((n_actions, n_responses, n_states, n_states), dtype=start.dtype)
-        gains = torch.empty((n_states, n_actions), dtype=start.dtype)
         for a in range(n_actions):
             action = torch.full((n_states,), a)
-            gains[:, a] = gain(model, task, rows, known, action)
             p_response = model.predict(rows, known, action)
             for r in range(n_responses):
                 after = model.update(rows, known, action, torch.full((n_states,), r))[name]
                 moves[a, r] = p_response[:, r : r + 1] * after
-        return cls(start, moves, gains)
+        return cls(start, moves, gains(model, task, rows, known))
 
     def unseen(self) -> HiddenStates:
         """The same students, watched by nobody: one outcome of every action."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 _GIB = 2**30
-DEFAULT_MAX_BYTES = 3 * _GIB
+DEFAULT_MAX_BYTES = 4 * _GIB
 """What a planner may hold at once, unless told otherwise."""
 _CHUNK_NUMBERS = 2**20
 
@@ -34,6 +34,12 @@ class Level:
     def n_nodes(self) -> int:
         """Nodes of this level."""
         return len(self.reward)
+
+    @property
+    def n_bytes(self) -> int:
+        """What the level holds."""
+        held = (self.reward, self.legal, self.p_response, self.child)
+        return sum(tensor.nbytes for tensor in held if tensor is not None)
 
     @property
     def n_actions(self) -> int:

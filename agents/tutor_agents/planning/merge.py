@@ -20,7 +20,7 @@ MAX_NODES = 2**_NODE_BITS
 
 def _shift(x: Tensor, bits: int) -> Tensor:
     """Logical right shift of int64."""
-    return (x >> bits) & (2 ** (64 - bits) - 1)
+    return (x >> bits).bitwise_and(2 ** (64 - bits) - 1)
 
 
 def _signed(x: int) -> int:

@@ -1,4 +1,4 @@
-"""A plan as a table: what to do, and where each response leads, for what the plan itself can reach."""
+"""A plan as a table: what to do and where each response leads, for what the plan can reach."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tutor_envs.student import Belief
 
 from tutor_agents.planning.belief_graph import BeliefGraph
 from tutor_agents.planning.kernel import Kernel
@@ -15,6 +14,7 @@ from tutor_agents.planning.level import fill_impossible
 from tutor_agents.planning.merge import distinct, labelled
 from tutor_agents.planning.policies import Policy, first_best
 from tutor_agents.planning.type_graph import IMPOSSIBLE
+from tutor_envs.student import Belief
 
 
 class PlanStep(NamedTuple):
@@ -46,7 +46,7 @@ def plan_table(graph: BeliefGraph, policy: Policy) -> list[PlanStep]:
             child = level.child[
                 here.unsqueeze(1), action.unsqueeze(1) * n_responses + responses
             ].long()
-            reached, inverse = child.unique(return_inverse=True)
+            reached, inverse = torch.unique(child, return_inverse=True)
             table.append(PlanStep(action, inverse))
             here = reached
             continue
@@ -73,13 +73,16 @@ def fixed_plan(actions: Sequence[int], n_outcomes: int) -> list[PlanStep]:
 
 
 def _successors(
-    kernel: Kernel, step: PlanStep, belief: Belief, place: Tensor, mass: Tensor
+    kernel: Kernel, step: PlanStep, belief: Belief, place: Tensor, mass: Tensor, *, restart: bool
 ) -> tuple[Belief, Tensor, Tensor]:
-    """Beliefs, situations and their probabilities after a step; equal ones are made one."""
+    """Beliefs, situations and their probabilities after a step; equal ones are made one.
+
+    ``restart``: a new lesson begins after the step.
+    """
     _, p_outcome, _ = kernel.outlook(belief)
     action = step.action[place]
     parts: list[tuple[Belief, Tensor, Tensor]] = []
-    for a in action.unique().tolist():
+    for a in torch.unique(action).tolist():
         here = (action == a).nonzero().squeeze(1)
         for outcome in range(kernel.n_outcomes):
             p = p_outcome[here, a * kernel.n_outcomes + outcome]
@@ -87,30 +90,33 @@ def _successors(
             rows = {name: value[seen] for name, value in belief.items()}
             after = kernel.successor(rows, a, outcome)
             parts.append((after, step.child[place[seen], outcome], mass[seen] * p[p > IMPOSSIBLE]))
-    belief = {name: torch.cat([part[0][name] for part in parts]) for name in belief}
     place, mass = torch.cat([part[1] for part in parts]), torch.cat([part[2] for part in parts])
+    if restart:
+        n = len(place)
+        belief = {name: row.expand(n, *row.shape[1:]) for name, row in kernel.begin().items()}
+    else:
+        belief = {name: torch.cat([part[0][name] for part in parts]) for name in belief}
     first, inverse = distinct(labelled(kernel.fingerprint(belief), place))
     merged = torch.zeros(len(first), dtype=mass.dtype).index_add_(0, inverse, mass)
     return {name: value[first] for name, value in belief.items()}, place[first], merged
 
 
 def taught_value(kernel: Kernel, gain_weights: Sequence[float], plan: Sequence[PlanStep]) -> float:
-    """Expected sum of gains when students of one type are taught by a plan, whoever it was made for.
+    """Expected sum of gains of students of one type under a plan, whoever it was made for.
 
     Args:
         kernel: the students.
         gain_weights: what a gain counts at each step of a lesson.
         plan: one step for each step of the trial; its responses are the kernel's outcomes.
     """
+    n_lesson_steps = len(gain_weights)
+    belief = kernel.begin()
+    place, mass = torch.zeros(1, dtype=torch.int64), torch.ones(1, dtype=torch.float64)
     total = 0.0
-    begin = kernel.begin()
-    belief, place, mass = begin, torch.zeros(1, dtype=torch.int64), torch.ones(1, dtype=torch.float64)
     for t, step in enumerate(plan):
-        lesson_step = t % len(gain_weights)
-        if lesson_step == 0:
-            belief = {name: value.expand(len(place), *value.shape[1:]) for name, value in begin.items()}
         gains = kernel.outlook(belief)[0].gather(1, step.action[place].unsqueeze(1)).squeeze(1)
-        total += gain_weights[lesson_step] * float(mass @ gains)
+        total += gain_weights[t % n_lesson_steps] * float(mass @ gains)
         if t + 1 < len(plan):
-            belief, place, mass = _successors(kernel, step, belief, place, mass)
+            restart = (t + 1) % n_lesson_steps == 0
+            belief, place, mass = _successors(kernel, step, belief, place, mass, restart=restart)
     return total

@@ -1,8 +1,9 @@
 """Policies on a decision graph and their exact values, by backward recursion over the levels.
 
 Every function works on the belief graph (a tutor who does not know the type) and on a type graph
-(one who does). ``future`` is what the step after the last level adds to each of its actions, ``(n,
-A)``, or None where the levels are all; see :func:`last_future`. Ties go to the lowest action index; values closer than ``TIE`` are tied.
+(one who does). ``future`` is what the step after the last level adds to each of its actions,
+``(n, A)``, or None where the levels are all; see :func:`last_future`. Ties go to the lowest action
+index; values closer than ``TIE`` are tied.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def last_future(
 
     Args:
         graph: of one type or of beliefs.
-        value: ``(rows, gains (m, B, A)) -> (m, B)``, what the last action is worth after each branch,
-            times the branch's probability; by default the best action is taken.
+        value: ``(rows, gains (m, B, A)) -> (m, B)``, what the last action is worth after each
+            branch, times the branch's probability; by default the best action is taken.
     """
     if (graph.types[0] if isinstance(graph, BeliefGraph) else graph).tail is None:
         return None
@@ -60,7 +61,7 @@ def uniform_gain(_: slice, gains: Tensor) -> Tensor:
     return torch.where(legal, gains, 0.0).sum(-1) / legal.sum(-1).clamp(min=1)
 
 
-def _backward(
+def backward(
     levels: Levels, future: Tensor | None, choose: Callable[[int, Tensor], Tensor]
 ) -> Tensor:
     """Value of each node of the first level.
@@ -85,31 +86,13 @@ def optimal(levels: Levels, future: Tensor | None) -> tuple[Tensor, Policy]:
         actions.append(first_best(q))
         return q.max(dim=1).values
 
-    value = _backward(levels, future, choose)
+    value = backward(levels, future, choose)
     return value, actions[::-1]
 
 
 def value_of(levels: Levels, future: Tensor | None, policy: Policy) -> Tensor:
     """Expected return of a policy from each node of the first level."""
-    return _backward(levels, future, lambda t, q: q.gather(1, policy[t].unsqueeze(1)).squeeze(1))
-
-
-def value_of_mixture(
-    levels: Levels, future: Tensor | None, probabilities: Callable[[int], Tensor]
-) -> Tensor:
-    """Expected return when each node's action is drawn.
-
-    Args:
-        levels: of the graph.
-        future: see the module's text.
-        probabilities: level -> ``(n, A)``, zero where an action is illegal.
-    """
-
-    def choose(t: int, q: Tensor) -> Tensor:
-        p = probabilities(t)
-        return torch.where(p > 0, p * q, 0.0).sum(1)
-
-    return _backward(levels, future, choose)
+    return backward(levels, future, lambda t, q: q.gather(1, policy[t].unsqueeze(1)).squeeze(1))
 
 
 def value_range(
@@ -122,28 +105,25 @@ def value_range(
         future: see the module's text.
         choices: level -> bool ``(n, A)``, with at least one choice in each row.
     """
-    low = _backward(
-        levels, future, lambda t, q: q.masked_fill(~choices[t], torch.inf).min(1).values
-    )
-    high = _backward(
+    low = backward(levels, future, lambda t, q: q.masked_fill(~choices[t], torch.inf).min(1).values)
+    high = backward(
         levels, future, lambda t, q: q.masked_fill(~choices[t], -torch.inf).max(1).values
     )
     return low, high
 
 
-def uniform(levels: Levels) -> Callable[[int], Tensor]:
-    """The policy that draws a legal action uniformly, for ``value_of_mixture``."""
+def value_of_random(levels: Levels, future: Tensor | None) -> Tensor:
+    """Expected return when legal actions are drawn uniformly; ``future`` by ``uniform_gain``."""
 
-    def probabilities(t: int) -> Tensor:
-        level = levels[t]
-        legal = torch.ones_like(level.reward) if level.legal is None else level.legal.double()
-        return legal / legal.sum(1, keepdim=True)
+    def choose(_: int, q: Tensor) -> Tensor:
+        legal = q > -torch.inf
+        return torch.where(legal, q, 0.0).sum(1) / legal.sum(1)
 
-    return probabilities
+    return backward(levels, future, choose)
 
 
 def lookahead(levels: Levels, future: Tensor | None, depth: int) -> list[Tensor]:
-    """Action values for a tutor who always maximises the expected reward of the next ``depth`` steps.
+    """Action values for a tutor who maximises the expected reward of the next ``depth`` steps.
 
     Args:
         levels: of the graph.

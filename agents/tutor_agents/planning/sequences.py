@@ -3,8 +3,9 @@
 Where the belief is a distribution over hidden states, an unseen response leaves one belief, so the
 search is the ordinary belief graph with one outcome for every action. Elsewhere (memory) the
 student's state depends on responses that the tutor does not see; then a sequence leaves a *set of
-particles*, one for each (type, belief) with its probability, and sequences that leave equal sets are
-merged. Large sets of sequences are searched part by part, so that memory stays bounded.
+particles*, one for each (type, belief) with its probability, and sequences that leave equal sets
+are merged. Large sets of sequences are searched part by part, so that memory stays bounded, and
+without those that even a tutor who knew type and responses could not make good (branch and bound).
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class _Sequences:
 
     def part(self, start: int, stop: int) -> _Sequences:
         """The sequences from ``start`` to ``stop``."""
-        edges = [torch.searchsorted(owner, torch.tensor([start, stop])).tolist() for owner in self.owner]
-        cut = [slice(low, high) for low, high in edges]
+        ends = torch.tensor([start, stop])
+        cut = [slice(*torch.searchsorted(owner, ends).tolist()) for owner in self.owner]
         return _Sequences(
             self.actions[start:stop],
             self.value[start:stop],
@@ -60,6 +61,8 @@ class _Sequences:
 
 
 class _Search:
+    """Branch and bound over sequences."""
+
     def __init__(self, prior: Tensor, graphs: list[TypeGraph]) -> None:
         self.graphs = graphs
         self.n_steps = len(graphs[0].levels)
@@ -73,7 +76,7 @@ class _Search:
             torch.zeros(1, dtype=torch.float64),
             [zero] * len(graphs),
             [zero] * len(graphs),
-            list(prior.to(torch.float64).split(1)),
+            list(prior.to(torch.float64).unsqueeze(1)),
         )
         self.work = 0.0
 
@@ -99,7 +102,8 @@ class _Search:
         """``(S,)`` no continuation can be worth more."""
         bound = s.value.clone()
         for z in range(len(self.graphs)):
-            bound.index_add_(0, s.owner[z], self.bounds[z][step].index_select(0, s.node[z]) * s.mass[z])
+            left = self.bounds[z][step].index_select(0, s.node[z])
+            bound.index_add_(0, s.owner[z], left * s.mass[z])
         return bound
 
     def extended(self, s: _Sequences, step: int) -> _Sequences:
@@ -122,7 +126,7 @@ class _Search:
             owner = s.owner[z].unsqueeze(1) * n_actions + torch.arange(n_actions)
             owner = owner.repeat_interleave(n_outcomes, 1)
             n_next = graph.levels[step + 1].n_nodes
-            keys, inverse = (owner * n_next + node).flatten().unique(return_inverse=True)
+            keys, inverse = torch.unique((owner * n_next + node).flatten(), return_inverse=True)
             grown.owner.append(keys.div(n_next, rounding_mode="floor"))
             grown.node.append(keys.remainder(n_next))
             grown.mass.append(
@@ -142,7 +146,8 @@ class _Search:
         best = torch.full((int(group.max()) + 1,), -torch.inf, dtype=torch.float64)
         best = best.scatter_reduce(0, group, s.value, "amax")
         candidate = torch.where(s.value >= best[group] - TIE, torch.arange(n), n)
-        first = torch.full_like(best, n, dtype=torch.int64).scatter_reduce(0, group, candidate, "amin")
+        first = torch.full_like(best, n, dtype=torch.int64)
+        first = first.scatter_reduce(0, group, candidate, "amin")
         return self.selected(s, first.sort().values)
 
     def selected(self, s: _Sequences, keep: Tensor) -> _Sequences:
@@ -175,7 +180,8 @@ class _Search:
             if self.work > _MAX_WORK:
                 raise ValueError(
                     "the search for the best fixed sequence of actions met more than "
-                    f"{_MAX_WORK:.1e} particles: the family is too big for it; use fewer steps or actions"
+                    f"{_MAX_WORK:.1e} particles: the family is too big for it; use fewer steps or "
+                    "actions"
                 )
             s = self.merged(self.extended(s, step))
             step += 1

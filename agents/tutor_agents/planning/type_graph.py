@@ -15,11 +15,11 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from tutor_envs.student import Belief
 
 from tutor_agents.planning.kernel import Kernel, MatrixKernel
 from tutor_agents.planning.level import Level, check_size, fill_impossible, row_chunks
 from tutor_agents.planning.merge import MAX_NODES, distinct
+from tutor_envs.student import Belief
 
 IMPOSSIBLE = 1e-14
 """Branches less probable than this are not followed."""
@@ -32,6 +32,8 @@ class Tail(Protocol):
 
     legal: Tensor | None
     """bool ``(n, B, A)``, legal last actions after each branch; None where all are."""
+    n_bytes: int
+    """What the tail holds."""
 
     def p_outcome(self, nodes: Tensor) -> Tensor:
         """``(m, B)`` probability of each branch from these nodes."""
@@ -65,7 +67,7 @@ class TableTail:
         check_size(f"the last step of {n:,} beliefs", 9 * n * n_branches * n_actions, max_bytes)
         self._p = kernel.outlook(belief)[1]
         self._gains = torch.empty((n, n_branches, n_actions), dtype=torch.float64)
-        self.legal = None
+        self.legal: Tensor | None = None
         for branch in range(n_branches):
             after = kernel.successor(belief, *divmod(branch, kernel.n_outcomes))
             gains, _, legal = kernel.outlook(after)
@@ -74,6 +76,7 @@ class TableTail:
                 if self.legal is None:
                     self.legal = torch.empty(self._gains.shape, dtype=torch.bool)
                 self.legal[:, branch] = legal
+        self.n_bytes = self._p.nbytes + self._gains.nbytes
 
     def p_outcome(self, nodes: Tensor) -> Tensor:
         """Looked up."""
@@ -87,8 +90,6 @@ class TableTail:
 class LinearTail:
     """A tail that is linear in the belief: two matrices serve every node."""
 
-    legal = None
-
     def __init__(self, kernel: MatrixKernel, belief: Belief, weight: float) -> None:
         """Fold the last gain into matrices.
 
@@ -97,10 +98,12 @@ class LinearTail:
             belief: of ``n`` nodes.
             weight: what a gain of the last action counts.
         """
+        self.legal: Tensor | None = None
         self._belief = belief["p"]
         moves = kernel.states.moves.flatten(0, 1)
         self._p = moves.sum(-1).T.contiguous()
         self._gains = weight * (moves @ kernel.states.gains).transpose(0, 1).flatten(1)
+        self.n_bytes = self._belief.nbytes
 
     def p_outcome(self, nodes: Tensor) -> Tensor:
         """One product of matrices."""
@@ -116,7 +119,7 @@ class TypeGraph:
     """The decision graph of one type of students over one lesson.
 
     Attributes:
-        levels: one for each step, the first with one node; without the last step if there is a tail.
+        levels: one for each step, the first with one node; the last step is left to a tail, if any.
         tail: the last step; None where the levels are whole.
         n_outcomes: outcomes of each action.
     """
@@ -150,6 +153,11 @@ class TypeGraph:
     def n_nodes(self) -> int:
         """Nodes of all levels."""
         return sum(level.n_nodes for level in self.levels)
+
+    @property
+    def n_bytes(self) -> int:
+        """What the graph holds."""
+        return sum(level.n_bytes for level in self.levels) + (self.tail.n_bytes if self.tail else 0)
 
 
 def _rows(belief: Belief, index: Tensor | slice) -> Belief:
@@ -227,9 +235,9 @@ def build_type_graph(
     if whole:
         return TypeGraph(levels, None, kernel.n_outcomes)
     levels[-1].p_response = None
-    tail = (
-        LinearTail(kernel, belief, gain_weights[-1])
-        if isinstance(kernel, MatrixKernel)
-        else TableTail(kernel, belief, gain_weights[-1], max_bytes)
-    )
+    tail: Tail
+    if isinstance(kernel, MatrixKernel):
+        tail = LinearTail(kernel, belief, gain_weights[-1])
+    else:
+        tail = TableTail(kernel, belief, gain_weights[-1], max_bytes)
     return TypeGraph(levels, tail, kernel.n_outcomes)

@@ -1,0 +1,230 @@
+"""The command ``limit``: exact optima of a file of small families, and who reaches them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from tutor_envs.cases import Case, load_cases
+from tutor_envs.errors import unknown_name
+from tutor_sim.limit_training import Job, TrainedCase, train_on_cases
+from tutor_sim.limit_values import (
+    EXACT_TOLERANCE,
+    CaseLimit,
+    LimitRow,
+    Progress,
+    Verdict,
+    limit_case,
+)
+
+_STYLES = {True: "", False: "bold red"}
+_DECIMALS = 6
+
+
+class LimitReport(NamedTuple):
+    """The limits of some cases, and what RL² reached if it was trained.
+
+    Attributes:
+        cases: in the order of the file.
+        trained: one for each case and seed; empty if nothing was trained.
+    """
+
+    cases: tuple[CaseLimit, ...]
+    trained: tuple[TrainedCase, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """No value disagrees with the file's or with simulation."""
+        return all(case.ok for case in self.cases)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers, lists and texts; what is undefined is null."""
+        data = {
+            "ok": self.ok,
+            "cases": [case.to_json() for case in self.cases],
+            "trained": [result.to_json() for result in self.trained],
+        }
+        return {key: _without_nan(value) for key, value in data.items()}
+
+    def tables(self) -> Iterator[Table]:
+        """For each case its values; at the end what RL² reached."""
+        for case in self.cases:
+            yield case_table(case)
+        if self.trained:
+            yield training_table(self.trained)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value
+
+
+# -- tables ----------------------------------------------------------------------------------------
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.{_DECIMALS}f}"
+
+
+def _verdict(row: LimitRow) -> str:
+    """The verdict, and what is needed to judge it."""
+    if row.verdict is Verdict.AGREES_TIED:
+        return f"{row.verdict}: {_number(row.low)} to {_number(row.high)}"
+    if row.verdict in (Verdict.AGREES, Verdict.DIFFERS) and row.tolerance > EXACT_TOLERANCE:
+        return f"{row.verdict} (± {row.tolerance:.4f})"
+    return f"{row.verdict}" if row.verdict.ok else f"{row.verdict}. {row.note}".rstrip(". ")
+
+
+def case_table(case: CaseLimit) -> Table:
+    """The values of one case beside the file's, and the simulations."""
+    table = Table(title=f"{case.case.name} ({case.case.family})", title_justify="left", box=SIMPLE)
+    table.add_column("value", no_wrap=True)
+    table.add_column("exact", justify="right", no_wrap=True)
+    table.add_column("file", justify="right", no_wrap=True)
+    table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column("verdict", overflow="fold")
+    for row in case.rows:
+        difference = "" if row.difference is None else f"{row.difference:+.1e}"
+        cells = (row.name, _number(row.ours), _number(row.file), difference, _verdict(row))
+        table.add_row(*cells, style=_STYLES[row.verdict.ok])
+    for check in case.simulated:
+        name, verdict = f"{check.tutor}, simulated", "agrees" if check.agrees else "differs"
+        difference = f"{check.exact - check.mean:+.1e}"
+        margin = f"{verdict} (± {check.high - check.mean:.4f})"
+        cells = (name, _number(check.exact), _number(check.mean), difference, margin)
+        table.add_row(*cells, style=_STYLES[check.agrees])
+    if case.error:
+        table.add_row("", "", "", "", case.error, style=_STYLES[False])
+    if case.size is not None:
+        table.caption = (
+            f"{case.size.belief_nodes:,} beliefs, {case.size.branches:,} branches, "
+            f"{case.seconds_s:.1f} s"
+        )
+    return table
+
+
+def training_table(trained: Sequence[TrainedCase]) -> Table:
+    """What RL² reached, one row for each case and seed."""
+    table = Table(title="RL² trained by PPO", title_justify="left")
+    for name in ("case", "seed", "score", "of optimal", "of adaptivity", "actions", "CPU-s"):
+        table.add_column(name, justify="left" if name == "case" else "right")
+    for result in trained:
+        table.add_row(
+            result.case,
+            f"{result.seed}",
+            f"{result.score}",
+            f"{result.fraction_of_optimal}",
+            f"{result.fraction_of_adaptivity}",
+            f"{result.selected_steps:,}",
+            f"{result.cpu_s:.0f}",
+        )
+    return table
+
+
+# -- the command ----------------------------------------------------------------------------------
+def selected_cases(path: Path, case: str | None = None) -> list[Case]:
+    """The cases of a file, or the one with this name; each has been checked.
+
+    Raises:
+        ValueError: not a cases file, no such case, or a case that is not well formed.
+        OSError: the file cannot be read.
+    """
+    cases = load_cases(path)
+    if case is not None:
+        names = [one.name for one in cases]
+        if case not in names:
+            raise ValueError(unknown_name("case", case, names))
+        cases = [one for one in cases if one.name == case]
+    if not cases:
+        raise ValueError(f"{path}: `cases` must list at least one case")
+    for one in cases:
+        one.population()
+        one.task()
+    return cases
+
+
+@contextmanager
+def _progress(log: Console, case: Case, position: str) -> Iterator[Progress]:
+    """A status line on a terminal, a plain line for each case elsewhere."""
+    title = f"{position} {case.name}"
+    if not log.is_terminal:
+        log.print(title, highlight=False)
+        yield lambda _: None
+        return
+    with log.status(title) as status:
+        yield lambda line: status.update(f"{title}: {line}")
+
+
+def _jobs(cases: Sequence[CaseLimit], n_seeds: int) -> list[Job]:
+    return [
+        Job(limit.case, seed, limit.value("random"), limit.value("bayes"), limit.value("openloop"))
+        for limit in cases
+        for seed in range(n_seeds)
+    ]
+
+
+def run_limit(
+    path: Path,
+    *,
+    case: str | None = None,
+    train: bool = False,
+    n_seeds: int = 1,
+    as_json: bool = False,
+    device: str = "cpu",
+    console: Console,
+    log: Console | None = None,
+) -> bool:
+    """Compute the limits of a file's cases and print them.
+
+    Args:
+        path: the cases file.
+        case: only the case of this name.
+        train: train RL² on each case, too.
+        n_seeds: training seeds for each case.
+        as_json: print one JSON object instead of tables.
+        device: where RL² is trained.
+        console: for the result.
+        log: for progress; by default standard error.
+
+    Returns:
+        No value disagrees.
+
+    Raises:
+        ValueError: not a cases file, no such case, or a case that is not well formed.
+        OSError: the file cannot be read.
+    """
+    log = log or Console(stderr=True)
+    limits: list[CaseLimit] = []
+    cases = selected_cases(path, case)
+    for number, one in enumerate(cases, start=1):
+        with _progress(log, one, f"{number}/{len(cases)}") as progress:
+            limits.append(limit_case(one, progress=progress))
+        if not as_json:
+            console.print(case_table(limits[-1]))
+    trained: list[TrainedCase] = []
+    if train:
+        jobs = _jobs(limits, n_seeds)
+        n_processes = min(os.cpu_count() or 1, len(jobs))
+        for result in train_on_cases(jobs, device=device, processes=n_processes):
+            trained.append(result)
+            log.print(f"trained {len(trained)}/{len(jobs)}: {result.case}, seed {result.seed}")
+        order = {one.name: place for place, one in enumerate(cases)}
+        trained.sort(key=lambda result: (order[result.case], result.seed))
+        if not as_json:
+            console.print(training_table(trained))
+    report = LimitReport(tuple(limits), tuple(trained))
+    if as_json:
+        console.print_json(json.dumps(report.to_json(), allow_nan=False))
+    return report.ok
