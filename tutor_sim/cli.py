@@ -158,10 +158,10 @@ def limit(
     The exit code is 1 where a value disagrees with the file's.
     """
     with _clear_errors():
-        from tutor_sim import limit as limits
         from tutor_sim.commands import resolve_device
+        from tutor_sim.limit import run_limit
 
-        agrees = limits.run_limit(
+        agrees = run_limit(
             cases,
             case=case,
             train=train,

@@ -128,7 +128,7 @@ def test_a_tie_makes_a_range() -> None:
     assert myopic.high == pytest.approx(0.5 + 0.9 * 0.9 + 0.1 * 0.1)
 
 
-# -- teaching ---------------------------------------------------------------------------------------
+# -- teaching -------------------------------------------------------------------------------------
 def taught(tutor: Tutor, population: Population, task: TeachingTask, n: int) -> torch.Tensor:
     """Returns of n test students, ``(n,)``."""
     classroom = Classroom(population, task, seed=5)
@@ -193,7 +193,7 @@ def test_the_plan_is_worth_what_the_planner_says() -> None:
         assert planner.taught_by(planner.plan()) == pytest.approx(planner.bayes(), abs=1e-12)
 
 
-# -- laws -------------------------------------------------------------------------------------------
+# -- laws -----------------------------------------------------------------------------------------
 rates = st.floats(0.02, 0.98)
 
 
@@ -240,7 +240,7 @@ def test_a_lesson_of_one_step() -> None:
     assert planner.taught_by(planner.plan()) == pytest.approx(0.175 + 0.31 / 2)
 
 
-# -- refusals -----------------------------------------------------------------------------------------
+# -- refusals -------------------------------------------------------------------------------------
 def test_a_family_that_is_too_big_is_refused() -> None:
     with pytest.raises(ValueError, match=r"needs about .* GiB, more than `max_bytes`"):
         ExactPlanner.of(BKT_TWO_TYPES, TeachingTask(n_steps=30), max_bytes=2**20).bayes()
