@@ -16,7 +16,7 @@ from rich.table import Table
 
 from tutor_envs.cases import Case, load_cases
 from tutor_envs.errors import unknown_name
-from tutor_sim.limit_training import Job, TrainedCase, train_on_cases
+from tutor_sim.limit_training import Job, TrainedCase, train_on_cases, training_table
 from tutor_sim.limit_values import (
     EXACT_TOLERANCE,
     CaseLimit,
@@ -111,24 +111,6 @@ def case_table(case: CaseLimit) -> Table:
         table.caption = (
             f"{case.size.belief_nodes:,} beliefs, {case.size.branches:,} branches, "
             f"{case.seconds_s:.1f} s"
-        )
-    return table
-
-
-def training_table(trained: Sequence[TrainedCase]) -> Table:
-    """What RL² reached, one row for each case and seed."""
-    table = Table(title="RL² trained by PPO", title_justify="left")
-    for name in ("case", "seed", "score", "of optimal", "of adaptivity", "actions", "CPU-s"):
-        table.add_column(name, justify="left" if name == "case" else "right")
-    for result in trained:
-        table.add_row(
-            result.case,
-            f"{result.seed}",
-            f"{result.score}",
-            f"{result.fraction_of_optimal}",
-            f"{result.fraction_of_adaptivity}",
-            f"{result.selected_steps:,}",
-            f"{result.cpu_s:.0f}",
         )
     return table
 

@@ -173,7 +173,7 @@ def training_table(results: Sequence[TrainedCase]) -> Table:
             "to 0.95: CPU-seconds until validation first reached it."
         ),
     )
-    table.add_column("case")
+    table.add_column("case", overflow="fold")
     for column in ("each seed", "fraction of optimal", "adaptivity", "CPU s", "to 0.95"):
         table.add_column(column, justify="right")
     for name in dict.fromkeys(result.case for result in results):

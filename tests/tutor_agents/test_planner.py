@@ -183,6 +183,16 @@ def test_other_actions_than_planned_are_refused() -> None:
         tutor.observe(other, classroom.step(other).observation)
 
 
+def test_an_answer_that_no_student_gives_is_taken_for_the_likeliest() -> None:
+    # Modality 0 always works and the quiz never errs: "wrong" is impossible.
+    step = ExactPlanner.of(bandit([[1.0, 0.2]]), events(3)).plan()[0]
+    assert step.action.tolist() == [0]
+    assert step.child[0, 0] == step.child[0, 1]
+    # The same for two such types, at every step.
+    for step in ExactPlanner.of(bandit([[1.0, 0.2], [1.0, 0.2]]), events(3)).plan()[:-1]:
+        assert torch.equal(step.child[:, 0], step.child[:, 1])
+
+
 def test_the_plan_is_worth_what_the_planner_says() -> None:
     for population, task in (
         (BKT_TWO_TYPES, TeachingTask(n_steps=4)),

@@ -113,7 +113,7 @@ def _fill(types: list[Level], weights: Tensor, nodes: Tensor, *, expand: bool) -
     return level
 
 
-def _keys(level: BeliefLevel, types: list[Level], *, restart: bool) -> Tensor:
+def _keys(level: BeliefLevel, types: list[Level]) -> Tensor:
     """Fingerprint of the mixture after every branch, ``(n, A * R)``."""
     assert level.p_response is not None
     keys = torch.zeros(level.p_response.shape, dtype=torch.int64)
@@ -125,16 +125,19 @@ def _keys(level: BeliefLevel, types: list[Level], *, restart: bool) -> Tensor:
             nodes = level.nodes[z, rows]
             weights = known.p_response.index_select(0, nodes)
             weights.mul_(level.weights[z, rows].unsqueeze(1)).div_(total)
-            after = 0 if restart or known.child is None else known.child.index_select(0, nodes)
+            after = 0 if known.child is None else known.child.index_select(0, nodes)
             keys[rows] += component_fingerprint(z, weights, after)
     return keys
 
 
-def _grow(level: BeliefLevel, types: list[Level], *, restart: bool) -> tuple[Tensor, Tensor]:
-    """Set ``level.child`` and return the next level's weights and nodes."""
+def _grow(level: BeliefLevel, types: list[Level]) -> tuple[Tensor, Tensor]:
+    """Set ``level.child`` and return the next level's weights and nodes.
+
+    Where the types' levels have no children a lesson ends, and every type goes back to its start.
+    """
     assert level.p_response is not None
     n, n_branches = level.p_response.shape
-    keys = _keys(level, types, restart=restart).flatten()
+    keys = _keys(level, types).flatten()
     possible = (level.p_response.flatten() > 0).nonzero().squeeze(1)
     if len(possible) < len(keys):
         first, inverse = distinct(keys[possible])
@@ -152,7 +155,7 @@ def _grow(level: BeliefLevel, types: list[Level], *, restart: bool) -> tuple[Ten
         assert known.p_response is not None
         place = level.nodes[z, parent].long() * n_branches + branch
         weights[z] = level.weights[z, parent] * known.p_response.view(-1).index_select(0, place)
-        if not restart and known.child is not None:
+        if known.child is not None:
             nodes[z] = known.child.view(-1).index_select(0, place)
     return weights.div_(weights.sum(0)), nodes
 
@@ -198,8 +201,7 @@ def build_belief_graph(
             progress(what)
         level = _fill(known, weights, nodes, expand=expand)
         if expand:
-            restart = (step + 1) % n_lesson_levels == 0
-            weights, nodes = _grow(level, known, restart=restart)
+            weights, nodes = _grow(level, known)
         n_branches += branches
         levels.append(level)
     return BeliefGraph(types, levels, n_branches)
