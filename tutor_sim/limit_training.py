@@ -33,7 +33,7 @@ TRAINING_CONFIG = RL2Config(
 )
 """One set of hyper-parameters for every family.
 
-Chosen among eight settings of batch, learning rate, lambda and entropy tried on one public case
+Chosen among six settings of batch, learning rate, lambda and entropy tried on one public case
 (bkt-types-a, one seed each): on that case it is tuned, on the others it is not.
 """
 N_VALIDATION_STUDENTS = 20_000
