@@ -1,7 +1,7 @@
 """What is taught and who is taught: student models, populations, Gymnasium environments.
 
-Importing this registers the Gymnasium ids ``tutor_sim/StyleBandit-v0``, ``tutor_sim/BKT-v0``,
-``tutor_sim/IRT-v0`` and ``tutor_sim/Memory-v0``. It imports no torch: names are loaded when used.
+Importing this registers the Gymnasium ids of :data:`ENVIRONMENTS`, one for each student model. It
+imports no torch: names are loaded when used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from tutor_envs.population import FiniteTypes, Population, Split, student_indices
     from tutor_envs.population_files import default_population, load_population
     from tutor_envs.student import LatentSpec, StudentModel, TeachingAction
-    from tutor_envs.students import BKT, IRT, STUDENT_MODELS, Memory, StyleBandit
+    from tutor_envs.students import STUDENT_MODELS
+    from tutor_envs.students.bkt import BKT
+    from tutor_envs.students.irt import IRT
+    from tutor_envs.students.memory import Memory
+    from tutor_envs.students.style_bandit import StyleBandit
     from tutor_envs.task import Reward, TeachingTask
     from tutor_envs.vector_env import TutoringVectorEnv
 
@@ -31,7 +35,11 @@ _LAZY = {
     "population": ("FiniteTypes", "Population", "Split", "student_indices"),
     "population_files": ("default_population", "load_population"),
     "student": ("LatentSpec", "StudentModel", "TeachingAction"),
-    "students": ("BKT", "IRT", "STUDENT_MODELS", "Memory", "StyleBandit"),
+    "students": ("STUDENT_MODELS",),
+    "students.bkt": ("BKT",),
+    "students.irt": ("IRT",),
+    "students.memory": ("Memory",),
+    "students.style_bandit": ("StyleBandit",),
     "task": ("Reward", "TeachingTask"),
     "vector_env": ("TutoringVectorEnv",),
 }

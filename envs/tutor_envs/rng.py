@@ -46,6 +46,7 @@ class Purpose(enum.IntEnum):
     STUDENT_STEP = 2
     TUTOR = 3
     TRAINING = 4
+    BELIEF = 5
 
 
 def _mul_hi_lo(multiplier: int, word: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,6 +35,7 @@ Belief = dict[str, Tensor]
 
 WRONG = 0
 CORRECT = 1
+SECONDS_PER_DAY = 86400.0
 
 
 class TeachingAction(NamedTuple):
@@ -119,6 +120,7 @@ class StudentModel(BaseModel, ABC):
     name: ClassVar[str]
     """The name in a population file (``student: name``)."""
     modalities: tuple[str, ...] = Field(("text", "video", "practice"), min_length=1)
+    step_s: float = Field(30.0, gt=0, description="seconds that one teaching action takes")
 
     # -- what the model declares --------------------------------------------------------------
     @property
@@ -213,6 +215,27 @@ class StudentModel(BaseModel, ABC):
         response = (uniforms[:, 0] < p_correct).long()
         return self.update(latents, state, action, response), response
 
+    @property
+    def step_days(self) -> float:
+        """Days that one teaching action takes."""
+        return self.step_s / SECONDS_PER_DAY
+
+    @property
+    def n_wait_uniforms(self) -> int:
+        """Uniforms that ``wait`` consumes for each student."""
+        return 0
+
+    def wait(self, latents: Latents, state: State, days: Tensor, uniforms: Tensor) -> State:
+        """Time passes without teaching: a break, a rest. Default: nothing is forgotten.
+
+        Args:
+            latents: of n students.
+            state: before the time passes.
+            days: ``(n,)``, >= 0.
+            uniforms: ``(n, n_wait_uniforms)`` in [0, 1).
+        """
+        return state
+
     def legal_actions(self, state: State | Belief) -> Tensor | None:
         """``(n, A)`` mask of allowed actions, from observable history alone; None: all allowed."""
         return None
@@ -225,6 +248,11 @@ class StudentModel(BaseModel, ABC):
     @abstractmethod
     def post_test(self, latents: Latents, state: State) -> Tensor:
         """Expected score in [0, 1] of a post-test taken now, ``(n,)``."""
+
+    @property
+    def has_expected_gain(self) -> bool:
+        """``expected_gain`` is exact (then training may be paid expected rewards)."""
+        return True
 
     def expected_gain(self, latents: Latents, state: State, action: Tensor) -> Tensor:
         """Expected change of ``post_test`` by one action, over the student's luck, ``(n,)``."""
@@ -246,6 +274,10 @@ class StudentModel(BaseModel, ABC):
 
         A response of probability zero leaves finite numbers (which its weight makes irrelevant).
         """
+
+    def belief_wait(self, latents: Latents, belief: Belief, days: Tensor) -> Belief:
+        """The belief after ``days`` ``(n,)`` without teaching. Default: the state is known."""
+        return self.wait(latents, belief, days, days.new_empty(len(days), 0))
 
     def belief_mastery(self, latents: Latents, belief: Belief) -> Tensor:
         """Expected mastery of each skill, ``(n, K)``. Default: the state is known."""
@@ -273,6 +305,11 @@ class StudentModel(BaseModel, ABC):
     def planning_belief(self, belief: Belief) -> Belief:
         """The part of a belief on which predictions, gains and legality depend. Default: all."""
         return belief
+
+    @property
+    def belief_is_exact(self) -> bool:
+        """The belief is Bayes' rule, not an approximation: exact planning is possible."""
+        return True
 
     @property
     def belief_is_distribution(self) -> bool:

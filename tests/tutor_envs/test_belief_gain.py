@@ -7,7 +7,10 @@ import torch
 from torch.testing import assert_close
 
 from tutor_envs.student import StudentModel
-from tutor_envs.students import BKT, IRT, Memory, StyleBandit
+from tutor_envs.students.bkt import BKT
+from tutor_envs.students.irt import IRT
+from tutor_envs.students.memory import Memory
+from tutor_envs.students.style_bandit import StyleBandit
 
 MODELS = [
     BKT(n_skills=4, prerequisites={1: (0,), 3: (1, 2)}, weights=(0.1, 0.2, 0.3, 0.4)),

@@ -9,7 +9,8 @@ import torch
 from tutor_envs.classroom import Classroom, Observation
 from tutor_envs.observation import observation_layout, observation_space, observation_vector
 from tutor_envs.population_files import default_population
-from tutor_envs.students import STUDENT_MODELS, StyleBandit
+from tutor_envs.students import STUDENT_MODELS
+from tutor_envs.students.style_bandit import StyleBandit
 from tutor_envs.task import TeachingTask
 
 MODEL = StyleBandit(modalities=("a", "b", "c"))

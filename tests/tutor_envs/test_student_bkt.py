@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from tutor_envs.students import BKT
+from tutor_envs.students.bkt import BKT
 
 
 def student(model: BKT, n: int = 1, **latents) -> dict[str, torch.Tensor]:

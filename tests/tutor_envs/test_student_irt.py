@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tutor_envs.students import IRT
+from tutor_envs.students.irt import IRT
 
 MODEL = IRT(
     n_skills=2,

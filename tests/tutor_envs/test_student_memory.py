@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tutor_envs.students import Memory
+from tutor_envs.students.memory import Memory
 
 MODEL = Memory(
     n_items=3,

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tutor_envs.students import StyleBandit
+from tutor_envs.students.style_bandit import StyleBandit
 
 MODEL = StyleBandit(n_units=10, modalities=("text", "video", "game"))
 ASKING = StyleBandit(n_units=10, modalities=("text", "video", "game"), questionnaire_accuracy=0.7)

@@ -1,0 +1,103 @@
+"""The common shape of a student model: K skills, each practised in a modality.
+
+A model whose knowledge follows from latents and history alone subclasses :class:`SkillPractice`
+and writes three things: ``begin_lesson``, ``p_correct`` and ``practise`` (and ``wait``, where time
+matters). Everything else, the belief included, follows from them.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tutor_envs.student import (
+    CORRECT,
+    Belief,
+    Latents,
+    State,
+    StudentModel,
+    TeachingAction,
+    skill_modality_actions,
+    style_multiplier,
+)
+
+
+class SkillPractice(StudentModel):
+    """K skills practised in M modalities; the state is known from latents and history.
+
+    A teaching action is the practice of a skill in a modality, at index ``skill * M + modality``.
+    """
+
+    activity: ClassVar[str] = "practice"
+    """What teaching actions are called."""
+    unit: ClassVar[str] = "skill"
+    """What is practised: ``skill`` or ``item``."""
+
+    n_skills: int = Field(4, ge=1)
+    delay_days: float = Field(
+        0.0, ge=0, description="days between the lesson and its post-test (if there is forgetting)"
+    )
+
+    @cached_property
+    def skills(self) -> tuple[str, ...]:
+        """``skill_0`` .. ``skill_{K-1}`` (or ``item_0`` ..)."""
+        return tuple(f"{self.unit}_{k}" for k in range(self.n_skills))
+
+    @cached_property
+    def actions(self) -> tuple[TeachingAction, ...]:
+        """Practice of a skill in a modality, at index ``skill * M + modality``."""
+        return skill_modality_actions(self.activity, self.skills, self.modalities)
+
+    # -- what a model writes ------------------------------------------------------------------
+    @abstractmethod
+    def p_correct(self, latents: Latents, state: State) -> Tensor:
+        """Probability of a correct answer now, for each skill, ``(n, K)``."""
+
+    @abstractmethod
+    def practise(
+        self, latents: Latents, state: State, practised: Tensor, correct: Tensor, style: Tensor
+    ) -> State:
+        """The state right after an answer, before the time that the action took has passed.
+
+        Args:
+            latents: of n students.
+            state: at the time of the answer.
+            practised: bool ``(n, K)``, true at the practised skill.
+            correct: bool ``(n, 1)``, the answer.
+            style: ``(n, 1)``, the modality's factor on learning;
+                see :func:`tutor_envs.student.style_multiplier`.
+        """
+
+    # -- what follows -------------------------------------------------------------------------
+    def practised(self, action: Tensor) -> Tensor:
+        """``(n, K)`` bool, true at the practised skill."""
+        skill = action.div(len(self.modalities), rounding_mode="floor")
+        return skill.unsqueeze(-1) == torch.arange(self.n_skills, device=action.device)
+
+    def predict(self, latents: Latents, belief: Belief, action: Tensor) -> Tensor:
+        """P(wrong), P(correct)."""
+        p = torch.where(self.practised(action), self.p_correct(latents, belief), 0).sum(-1)
+        return torch.stack([1 - p, p], dim=-1)
+
+    def update(self, latents: Latents, belief: Belief, action: Tensor, response: Tensor) -> Belief:
+        """Practice, then the time that the action takes."""
+        correct = (response == CORRECT).unsqueeze(-1)
+        style = style_multiplier(latents, action.remainder(len(self.modalities))).unsqueeze(-1)
+        after = self.practise(latents, belief, self.practised(action), correct, style)
+        return self.belief_wait(latents, after, torch.full_like(style[:, 0], self.step_days))
+
+    def mastery(self, latents: Latents, state: State) -> Tensor:
+        """Probability of a correct answer on each skill at the post-test."""
+        if self.delay_days:
+            delay = torch.full_like(latents["ability"], self.delay_days)
+            state = self.belief_wait(latents, state, delay)
+        return self.p_correct(latents, state)
+
+    def post_test(self, latents: Latents, state: State) -> Tensor:
+        """Mean probability of a correct answer over the skills, ``delay_days`` from now."""
+        return self.mastery(latents, state).mean(-1)
