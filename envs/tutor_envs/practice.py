@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from tutor_envs.student import (
@@ -39,14 +39,24 @@ class SkillPractice(StudentModel):
     """What is practised: ``skill`` or ``item``."""
 
     n_skills: int = Field(4, ge=1)
+    skill_names: tuple[str, ...] = Field((), description="names of the K skills; default: numbered")
     delay_days: float = Field(
         0.0, ge=0, description="days between the lesson and its post-test (if there is forgetting)"
     )
 
+    @model_validator(mode="after")
+    def _check_skill_names(self) -> Self:
+        if self.skill_names and len(set(self.skill_names)) != self.n_skills:
+            raise ValueError(
+                f"`skill_names` must be {self.n_skills} different names, got "
+                f"{len(self.skill_names)} of which {len(set(self.skill_names))} differ"
+            )
+        return self
+
     @cached_property
     def skills(self) -> tuple[str, ...]:
-        """``skill_0`` .. ``skill_{K-1}`` (or ``item_0`` ..)."""
-        return tuple(f"{self.unit}_{k}" for k in range(self.n_skills))
+        """``skill_names``, or ``skill_0`` .. ``skill_{K-1}`` (or ``item_0`` ..)."""
+        return self.skill_names or tuple(f"{self.unit}_{k}" for k in range(self.n_skills))
 
     @cached_property
     def actions(self) -> tuple[TeachingAction, ...]:
