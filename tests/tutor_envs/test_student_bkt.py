@@ -247,9 +247,75 @@ def test_mistakes_are_named(config, message):
         BKT(**config)
 
 
-def test_a_joint_belief_of_many_skills_is_refused_but_simulation_is_not():
-    model = BKT(n_skills=13)
+def test_a_joint_belief_of_many_dependent_skills_is_refused_but_simulation_is_not():
+    model = BKT(n_skills=13, prerequisites={1: (0,)})
     latents = student(model)
     model.begin_lesson(latents, torch.zeros(1, 13))
-    with pytest.raises(ValueError, match="an exact belief needs `n_skills` <= 12, got 13"):
+    with pytest.raises(ValueError, match="an exact belief needs `n_skills` <= 12"):
         model.begin_belief(latents)
+
+
+# -- items, pauses, many skills --------------------------------------------------------------------
+def test_items_differ_in_slip_and_guess_by_hand():
+    model = BKT(n_skills=2, items_per_skill=2, modalities=("text", "video"))
+    assert model.n_actions == 8
+    assert str(model.actions[6]) == "practice(item 1) skill_1 by text"
+    shift = [[0.0, 0.0], [0.0, 1.0]]
+    latents = student(model, **RATES, slip_shift=shift, guess_shift=shift)
+    belief = model.begin_belief(latents)
+    # item 1 of skill 1: odds of slipping 1/9 times e, of guessing 3/7 times e
+    slip, guess = (math.e / 9) / (1 + math.e / 9), (math.e * 3 / 7) / (1 + math.e * 3 / 7)
+    p = [model.predict(latents, belief, action(a))[0, 1].item() for a in (4, 5, 6, 7)]
+    assert p == pytest.approx([0.54, 0.54] + [0.4 * (1 - slip) + 0.6 * guess] * 2)
+    # a sure non-slip is simulated from the same numbers
+    knows = {"mastered": torch.tensor([[True, True]])}
+    u = torch.tensor([[1 - slip + 1e-6, 0.99, 0.99, 0.99]], dtype=torch.float64)
+    assert [model.step(latents, knows, action(a), u)[1].item() for a in (4, 6)] == [1, 0]
+
+
+def test_the_gain_of_every_item_of_a_skill_is_the_same():
+    model = BKT(n_skills=2, items_per_skill=3, modalities=("text", "video"))
+    latents = student(model, **RATES | {"p_learn": [[0.1, 0.2], [0.3, 0.4]]})
+    gains = model.belief_gains(latents, model.begin_belief(latents))[0].view(2, 3, 2)
+    assert torch.equal(gains[:, 0], gains[:, 2])
+    # half the post-test, .6 not yet mastered
+    assert gains[1, 1].tolist() == pytest.approx([0.5 * 0.6 * 0.3, 0.5 * 0.6 * 0.4])
+
+
+@pytest.mark.parametrize("n_skills", [2, 13])
+def test_a_pause_forgets_as_that_many_idle_steps(n_skills):
+    model = BKT(n_skills=n_skills, modalities=("text",), step_s=3600)
+    latents = student(model, **RATES | {"p_forget": 0.1})
+    three_hours = torch.tensor([0.125], dtype=torch.float64)
+    after = model.belief_wait(latents, model.begin_belief(latents), three_hours)
+    kept = 0.4 * 0.9**3
+    assert model.belief_mastery(latents, after)[0].tolist() == pytest.approx([kept] * n_skills)
+    mastered = {"mastered": torch.ones(1, n_skills, dtype=torch.bool)}
+    luck = torch.full((1, n_skills), 0.272)
+    luck[0, 0] = 0.27  # 1 - .9^3 = .271
+    now = model.wait(latents, mastered, three_hours, luck)["mastered"][0].tolist()
+    assert now == [False] + [True] * (n_skills - 1)
+
+
+def test_many_independent_skills_are_followed_one_by_one_and_it_is_the_same_belief():
+    few, many = BKT(n_skills=3, modalities=("text",)), BKT(n_skills=13, modalities=("text",))
+    rates = RATES | {"p_forget": 0.05, "ability": 0.3}
+    latents, more = student(few, **rates), student(many, **rates)
+    joint, factored = few.begin_belief(latents), many.begin_belief(more)
+    for skill, answer in ((0, 1), (1, 0), (0, 0), (2, 1), (0, 1)):
+        torch.testing.assert_close(
+            few.predict(latents, joint, action(skill)),
+            many.predict(more, factored, action(skill)),
+        )
+        joint = few.update(latents, joint, action(skill), action(answer))
+        factored = many.update(more, factored, action(skill), action(answer))
+        torch.testing.assert_close(
+            few.belief_mastery(latents, joint), many.belief_mastery(more, factored)[:, :3]
+        )
+    no_forgetting = {**more, "p_forget": torch.zeros_like(more["p_forget"])}
+    torch.testing.assert_close(
+        many.belief_gains(no_forgetting, factored)[:, :3] * 13,
+        few.belief_gains({**latents, "p_forget": no_forgetting["p_forget"]}, joint) * 3,
+    )
+    assert few.belief_is_distribution
+    assert not many.belief_is_distribution

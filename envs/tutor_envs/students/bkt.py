@@ -1,6 +1,7 @@
-"""Bayesian knowledge tracing with individual differences.
+"""Bayesian knowledge tracing with individual differences, items, resources and forgetting.
 
-Each of K skills is mastered or not. For an item of skill k taught in modality m:
+Each of K skills is mastered or not. For an item of skill k taught in modality m (each modality is a
+resource with its own learning rate, the "multilearn" of pyBKT: Badrinath, Wang & Pardos 2021, EDM):
 
 * answer, from the mastery *before* the step (Corbett & Anderson 1995, UMUAI 4):
   ``P(correct) = 1 - p_slip`` if mastered, ``p_guess`` if not;
@@ -9,7 +10,12 @@ Each of K skills is mastered or not. For an item of skill k taught in modality m
   where ``style`` is :func:`tutor_envs.student.style_multiplier` and ``e`` is
   ``prerequisite_factor`` while any prerequisite of k is not mastered, else 1. The ability shift on
   the logit is individualised BKT (Yudelson, Koedinger & Gordon 2013, AIED);
-* forgetting: every mastered skill that was not practised in this step is lost with ``p_forget``.
+* forgetting: every mastered skill that was not practised in this step is lost with ``p_forget``;
+  in a pause of d days, with ``1 - (1 - p_forget)**(d / step_days)``.
+
+With ``items_per_skill`` a skill is practised on one of several items that differ in slip and guess
+(item difficulty, KT-IDEM: Pardos & Heffernan 2011, UMAP): for item i of skill k the logits of
+``p_slip`` and ``p_guess`` are shifted by ``slip_shift[k, i]`` and ``guess_shift[k, i]``.
 
 At the start of a lesson the skills are mastered independently with
 ``sigmoid(logit p_init[k] + ability_on_init * ability)``; or, where ``initial_states`` lists sets of
@@ -41,9 +47,10 @@ from tutor_envs.student import (
     style_multiplier,
     style_multipliers,
 )
+from tutor_envs.students.bkt_belief import FactoredBelief, JointBelief, MasteryBelief
 
 _MAX_JOINT_SKILLS = 12
-"""The joint belief has 2**K entries; beyond this many skills it is refused."""
+"""The joint belief has 2**K entries; beyond this many dependent skills it is refused."""
 
 
 class BKT(StudentModel):
@@ -51,7 +58,11 @@ class BKT(StudentModel):
 
     name: ClassVar[str] = "bkt"
 
-    n_skills: int = Field(3, ge=1, le=62)
+    n_skills: int = Field(3, ge=1)
+    skill_names: tuple[str, ...] = Field((), description="names of the skills; default: numbered")
+    items_per_skill: int | None = Field(
+        None, ge=1, description="items of a skill that differ in slip and guess; None: no items"
+    )
     prerequisites: dict[int, tuple[int, ...]] = Field(
         default_factory=dict, description="skill index -> indices of the skills it builds on"
     )
@@ -83,6 +94,10 @@ class BKT(StudentModel):
                 raise ValueError(f"skill indices must be in [0, {self.n_skills - 1}], got {skill}")
         if self._cyclic():
             raise ValueError(f"`prerequisites` must not form a cycle, got {self.prerequisites}")
+        if self.skill_names and len(set(self.skill_names)) != self.n_skills:
+            raise ValueError(
+                f"`skill_names` must be {self.n_skills} different names, got {self.skill_names}"
+            )
         if self.weights is not None:
             if len(self.weights) != self.n_skills:
                 raise ValueError(
@@ -107,13 +122,20 @@ class BKT(StudentModel):
     # -- declarations -------------------------------------------------------------------------
     @cached_property
     def skills(self) -> tuple[str, ...]:
-        """``skill_0`` .. ``skill_{K-1}``."""
-        return tuple(f"skill_{k}" for k in range(self.n_skills))
+        """``skill_names``, or ``skill_0`` .. ``skill_{K-1}``."""
+        return self.skill_names or tuple(f"skill_{k}" for k in range(self.n_skills))
 
     @cached_property
     def actions(self) -> tuple[TeachingAction, ...]:
-        """Practice of a skill in a modality, at index ``skill * M + modality``."""
-        return skill_modality_actions("practice", self.skills, self.modalities)
+        """Practice of (skill, item, modality), the modality varying fastest."""
+        if self.items_per_skill is None:
+            return skill_modality_actions("practice", self.skills, self.modalities)
+        return tuple(
+            TeachingAction(f"practice(item {item})", skill, modality)
+            for skill in self.skills
+            for item in range(self.items_per_skill)
+            for modality in self.modalities
+        )
 
     @cached_property
     def latent_specs(self) -> dict[str, LatentSpec]:
@@ -132,6 +154,10 @@ class BKT(StudentModel):
             specs["p_initial_state"] = LatentSpec(
                 (n_states,), 0, 1, 1 / n_states, "P(initial state)", simplex=True
             )
+        if self.items_per_skill is not None:
+            shape = (n_skills, self.items_per_skill)
+            specs["slip_shift"] = LatentSpec(shape, -10, 10, 0.0, "logit of slip on this item")
+            specs["guess_shift"] = LatentSpec(shape, -10, 10, 0.0, "logit of guess on this item")
         return specs
 
     @property
@@ -153,21 +179,21 @@ class BKT(StudentModel):
         return requires
 
     @cached_property
-    def _bits(self) -> Tensor:
-        """``(2**K, K)`` bool: which skills the joint state with this index masters."""
-        if self.n_skills > _MAX_JOINT_SKILLS:
-            raise ValueError(
-                f"an exact belief needs `n_skills` <= {_MAX_JOINT_SKILLS}, got {self.n_skills}"
-            )
-        index = torch.arange(2**self.n_skills)
-        return (index.unsqueeze(-1) >> torch.arange(self.n_skills)) % 2 == 1
+    def _independent(self) -> bool:
+        """Nothing ties the skills to each other."""
+        return not self.prerequisites and self.initial_states is None
 
     @cached_property
-    def _teachable(self) -> Tensor:
-        """``(2**K, K)``: factor on learning skill k in each joint state; 0 where it is mastered."""
-        missing = (self._requires & ~self._bits.unsqueeze(1)).any(-1)
-        readiness = 1 - missing.double() * (1 - self.prerequisite_factor)
-        return readiness * ~self._bits
+    def _belief(self) -> MasteryBelief:
+        """The form of the belief; few skills have the joint one, which the exact planner takes."""
+        if self.n_skills <= _MAX_JOINT_SKILLS:
+            return JointBelief(self._requires, self.prerequisite_factor)
+        if self._independent:
+            return FactoredBelief()
+        raise ValueError(
+            f"an exact belief needs `n_skills` <= {_MAX_JOINT_SKILLS} where skills have "
+            f"prerequisites or listed initial states, got {self.n_skills}"
+        )
 
     @cached_property
     def _skill_weights(self) -> Tensor:
@@ -182,7 +208,8 @@ class BKT(StudentModel):
     def _p_learn(self, latents: Latents, action: Tensor) -> Tensor:
         """``(n,)`` learning probability of the practised skill, its prerequisites being met."""
         table = latents["p_learn"].flatten(1)
-        base = table.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        index = self._skill(action) * len(self.modalities) + self._modality(action)
+        base = table.gather(-1, index.unsqueeze(-1)).squeeze(-1)
         style = style_multiplier(latents, self._modality(action))
         return self._shifted(base, latents["ability"], style)
 
@@ -190,11 +217,27 @@ class BKT(StudentModel):
         rate = torch.sigmoid(torch.logit(p_learn) + self.ability_on_learn * ability)
         return (rate * style).clamp(0, 1)
 
+    @property
+    def _actions_per_skill(self) -> int:
+        return (self.items_per_skill or 1) * len(self.modalities)
+
     def _skill(self, action: Tensor) -> Tensor:
-        return action.div(len(self.modalities), rounding_mode="floor")
+        return action.div(self._actions_per_skill, rounding_mode="floor")
 
     def _modality(self, action: Tensor) -> Tensor:
         return action.remainder(len(self.modalities))
+
+    def _slip_and_guess(self, latents: Latents, action: Tensor) -> tuple[Tensor, Tensor]:
+        """``(n,)`` each, of the item in use."""
+        slip, guess = latents["p_slip"], latents["p_guess"]
+        if self.items_per_skill is None:
+            return slip, guess
+        item = action.div(len(self.modalities), rounding_mode="floor").unsqueeze(-1)
+        shifted = [
+            torch.sigmoid(torch.logit(p) + latents[name].flatten(1).gather(-1, item).squeeze(-1))
+            for p, name in ((slip, "slip_shift"), (guess, "guess_shift"))
+        ]
+        return shifted[0], shifted[1]
 
     def _practised(self, action: Tensor) -> Tensor:
         """``(n, K)`` bool, true at the practised skill."""
@@ -234,7 +277,8 @@ class BKT(StudentModel):
         mastered = state["mastered"]
         practised = self._practised(action)
         knows = (mastered & practised).any(-1)
-        p_correct = torch.where(knows, 1 - latents["p_slip"], latents["p_guess"])
+        slip, guess = self._slip_and_guess(latents, action)
+        p_correct = torch.where(knows, 1 - slip, guess)
         response = (uniforms[:, 0] < p_correct).long()
         learns = uniforms[:, 1] < self._p_learn(latents, action) * self._readiness(mastered, action)
         forgets = uniforms[:, 2:] < latents["p_forget"].unsqueeze(-1)
@@ -248,13 +292,27 @@ class BKT(StudentModel):
         missing = (required & ~mastered).any(-1)
         return 1 - missing * (1 - self.prerequisite_factor)
 
+    @property
+    def n_wait_uniforms(self) -> int:
+        """Forgetting of each skill."""
+        return self.n_skills
+
+    def wait(self, latents: Latents, state: State, days: Tensor, uniforms: Tensor) -> State:
+        """Every mastered skill may be lost."""
+        lost = uniforms < self._p_lost(latents, days).unsqueeze(-1)
+        return {**state, "mastered": state["mastered"] & ~lost}
+
+    def _p_lost(self, latents: Latents, days: Tensor) -> Tensor:
+        """``(n,)`` probability that a mastered skill is lost in a pause."""
+        return 1 - (1 - latents["p_forget"]) ** (days / self.step_days)
+
     def legal_actions(self, state: State | Belief) -> Tensor | None:
         """Skills whose prerequisites were answered correctly ``unlock_after`` times."""
         if self.unlock_after is None:
             return None
         done = state["n_correct"] >= self.unlock_after
         closed = (self._requires.to(done.device) & ~done.unsqueeze(1)).any(-1)
-        return (~closed).repeat_interleave(len(self.modalities), dim=-1)
+        return (~closed).repeat_interleave(self._actions_per_skill, dim=-1)
 
     # -- truth --------------------------------------------------------------------------------
     def mastery(self, latents: Latents, state: State) -> Tensor:
@@ -274,65 +332,50 @@ class BKT(StudentModel):
         lost = (mastered & ~practised) * latents["p_forget"].unsqueeze(-1)
         return (learned - lost) @ weights
 
-    # -- belief over the 2**K joint states ----------------------------------------------------
+    # -- belief; see tutor_envs.students.bkt_belief -------------------------------------------
     def begin_belief(self, latents: Latents) -> Belief:
-        """``p`` ``(n, 2**K)``: probability of each joint mastery state."""
-        ability = latents["ability"]
+        """``p``: probabilities of the joint mastery states, or of each skill's mastery."""
         if self.initial_states is None:
-            p_init = self._p_init(latents).unsqueeze(1)
-            bits = self._bits.to(ability.device)
-            p = torch.where(bits, p_init, 1 - p_init).prod(-1)
+            p = self._belief.begin(self._p_init(latents))
         else:
+            ability = latents["ability"]
             p = ability.new_zeros((ability.shape[0], 2**self.n_skills))
             for column, mastered_skills in enumerate(self.initial_states):
                 p[:, sum(2**k for k in mastered_skills)] += latents["p_initial_state"][:, column]
         return {"p": p, **self._begin_history(latents)}
 
-    def _p_correct_by_state(self, latents: Latents, action: Tensor) -> Tensor:
-        """``(n, 2**K)`` probability of a correct answer in each joint state."""
-        knows = self._bits.to(action.device).T[self._skill(action)]
-        slip, guess = latents["p_slip"].unsqueeze(-1), latents["p_guess"].unsqueeze(-1)
-        return torch.where(knows, 1 - slip, guess)
-
     @property
     def belief_is_distribution(self) -> bool:
-        """It is, unless answers are counted to unlock skills."""
-        return self.unlock_after is None
+        """It is, unless answers are counted to unlock skills or skills are followed one by one."""
+        return self.unlock_after is None and isinstance(self._belief, JointBelief)
 
     def predict(self, latents: Latents, belief: Belief, action: Tensor) -> Tensor:
         """P(wrong), P(correct)."""
-        p_correct = (belief["p"] * self._p_correct_by_state(latents, action)).sum(-1)
+        slip, guess = self._slip_and_guess(latents, action)
+        known = self._belief.known(belief["p"], self._skill(action))
+        p_correct = known * (1 - slip) + (1 - known) * guess
         return torch.stack([1 - p_correct, p_correct], dim=-1)
 
     def update(self, latents: Latents, belief: Belief, action: Tensor, response: Tensor) -> Belief:
-        """Bayes' rule on the answer, then the learning and forgetting transition."""
-        p_correct = self._p_correct_by_state(latents, action)
-        likelihood = torch.where((response == CORRECT).unsqueeze(-1), p_correct, 1 - p_correct)
-        joint = belief["p"] * likelihood
-        posterior = joint / joint.sum(-1, keepdim=True).clamp(min=torch.finfo(joint.dtype).tiny)
-        p = self._transition(latents, posterior, action)
+        """Bayes' rule on the answer, then learning, then forgetting of the other skills."""
+        skill, correct = self._skill(action), response == CORRECT
+        slip, guess = self._slip_and_guess(latents, action)
+        if_known = torch.where(correct, 1 - slip, slip)
+        if_not = torch.where(correct, guess, 1 - guess)
+        p = self._belief.weigh(belief["p"], skill, if_known, if_not)
+        p = self._belief.learn(p, skill, self._p_learn(latents, action))
+        if bool((latents["p_forget"] > 0).any()):
+            p = self._belief.lose(p, latents["p_forget"].unsqueeze(-1) * ~self._practised(action))
         return {"p": p, **self._next_history(belief, action, response)}
 
-    def _transition(self, latents: Latents, p: Tensor, action: Tensor) -> Tensor:
-        """Learning of the practised skill, then forgetting of the others, on joint states."""
-        index = torch.arange(2**self.n_skills, device=p.device)
-        skill = self._skill(action)
-        p_learn = self._p_learn(latents, action).unsqueeze(-1)
-        moved = p * p_learn * self._teachable.to(p).T[skill]
-        p_after = p - moved + moved.gather(-1, index ^ (1 << skill).unsqueeze(-1))
-        if not bool((latents["p_forget"] > 0).any()):
-            return p_after
-        for k in range(self.n_skills):
-            # Bit k of the joint state as a dimension of its own: not mastered, mastered.
-            not_yet, mastered = p_after.view(-1, 2 ** (self.n_skills - 1 - k), 2, 2**k).unbind(2)
-            lost = mastered * torch.where(skill == k, 0.0, latents["p_forget"]).view(-1, 1, 1)
-            p_after = torch.stack([not_yet + lost, mastered - lost], dim=2).flatten(1)
-        return p_after
+    def belief_wait(self, latents: Latents, belief: Belief, days: Tensor) -> Belief:
+        """Every mastered skill may be lost."""
+        p_lost = self._p_lost(latents, days).unsqueeze(-1).expand(-1, self.n_skills)
+        return {**belief, "p": self._belief.lose(belief["p"], p_lost)}
 
     def belief_mastery(self, latents: Latents, belief: Belief) -> Tensor:
         """Marginal probability that each skill is mastered."""
-        p = belief["p"]
-        return p @ self._bits.to(p)
+        return self._belief.mastery(belief["p"])
 
     def belief_post_test(self, latents: Latents, belief: Belief) -> Tensor:
         """Expected weighted share of mastered skills."""
@@ -344,11 +387,13 @@ class BKT(StudentModel):
 
     def belief_gains(self, latents: Latents, belief: Belief) -> Tensor:
         """As ``expected_gain``, which is linear in the joint state: no response is enumerated."""
-        p = belief["p"]
-        weights = self._skill_weights.to(p)
-        teachable = p @ (self._teachable.to(p) * weights)
+        weights = self._skill_weights.to(belief["p"])
+        teachable = self._belief.teachable(belief["p"]) * weights
         mastered = self.belief_mastery(latents, belief) * weights
         lost = latents["p_forget"].unsqueeze(-1) * (mastered.sum(-1, keepdim=True) - mastered)
         ability, style = latents["ability"].view(-1, 1, 1), style_multipliers(latents).unsqueeze(1)
         p_learn = self._shifted(latents["p_learn"], ability, style)
-        return (p_learn * teachable.unsqueeze(-1) - lost.unsqueeze(-1)).flatten(1)
+        gains = p_learn * teachable.unsqueeze(-1) - lost.unsqueeze(-1)
+        # The same for every item of a skill: ``(n, K, I, M)``.
+        gains = gains.unsqueeze(2).expand(-1, -1, self.items_per_skill or 1, -1)
+        return gains.flatten(1)
