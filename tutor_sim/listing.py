@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tutor_agents.registry import TUTORS
+from tutor_envs.population_files import POPULATIONS, default_population
 from tutor_envs.registration import ENVIRONMENTS
 from tutor_envs.students import STUDENT_MODELS
 from tutor_sim.learners import LEARNERS
@@ -36,17 +37,24 @@ def students() -> dict[str, str]:
     }
 
 
+def populations() -> dict[str, str]:
+    """Name under ``population`` -> whom it describes."""
+    named = {name: default_population(name) for name in POPULATIONS}
+    return {name: f"({p.student}) {p.description}" for name, p in named.items()}
+
+
 def _first_line(kind: type) -> str:
     """Of the text of the module that defines it."""
     return (inspect.getdoc(inspect.getmodule(kind)) or "").partition("\n")[0]
 
 
 def listing(what: str) -> Table:
-    """A table of the ``envs``, the ``agents`` or the ``students``."""
+    """A table of the ``envs``, the ``agents``, the ``students`` or the ``populations``."""
     lists: dict[str, Callable[[], dict[str, str]]] = {
         "envs": environments,
         "agents": agents,
         "students": students,
+        "populations": populations,
     }
     rows = lists[what]()
     table = Table(box=None, pad_edge=False, show_header=False)
