@@ -39,7 +39,7 @@ def test_a_population_ships_for_every_student_model(student):
     assert (
         latents["responsiveness"].max(-1).values > 1.2 / latents["responsiveness"].shape[1]
     ).any()
-    assert latents["style_strength"].mean() > 0.3
+    assert latents["style_strength"].mean() > 0.1
 
 
 @pytest.mark.parametrize("student", STUDENT_MODELS)

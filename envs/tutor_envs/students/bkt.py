@@ -276,15 +276,19 @@ class BKT(StudentModel):
         """Answer from the current mastery, then learn, then forget."""
         mastered = state["mastered"]
         practised = self._practised(action)
-        knows = (mastered & practised).any(-1)
-        slip, guess = self._slip_and_guess(latents, action)
-        p_correct = torch.where(knows, 1 - slip, guess)
-        response = (uniforms[:, 0] < p_correct).long()
+        response = (uniforms[:, 0] < self.answer(latents, state, action)[:, CORRECT]).long()
         learns = uniforms[:, 1] < self._p_learn(latents, action) * self._readiness(mastered, action)
         forgets = uniforms[:, 2:] < latents["p_forget"].unsqueeze(-1)
         kept = mastered & (practised | ~forgets)
         after = kept | (practised & learns.unsqueeze(-1))
         return {"mastered": after, **self._next_history(state, action, response)}, response
+
+    def answer(self, latents: Latents, state: State, action: Tensor) -> Tensor:
+        """P(wrong), P(correct): a slip if mastered, a guess if not."""
+        knows = (state["mastered"] & self._practised(action)).any(-1)
+        slip, guess = self._slip_and_guess(latents, action)
+        p_correct = torch.where(knows, 1 - slip, guess)
+        return torch.stack([1 - p_correct, p_correct], dim=-1)
 
     def _readiness(self, mastered: Tensor, action: Tensor) -> Tensor:
         """Factor on learning: 1, or ``prerequisite_factor`` while a prerequisite is missing."""
