@@ -95,3 +95,14 @@ def test_strength_is_capped():
 def test_mistakes_are_named(config, message):
     with pytest.raises(ValueError, match=message):
         Memory(**config)
+
+
+def test_waiting_makes_lags_grow_in_steps():
+    model = Memory(n_items=2, modalities=("read",), step_s=60)
+    latents = {name: torch.ones(1, *spec.shape) for name, spec in model.latent_specs.items()}
+    state = {"strength": torch.tensor([[1.0, 0.0]]), "lag": torch.tensor([[3.0, 5.0]])}
+    # half a day is 720 minutes
+    after = model.wait(latents, state, torch.tensor([0.5]), torch.empty(1, 0))
+    assert after["lag"][0].tolist() == pytest.approx([723, 725])
+    assert torch.equal(after["strength"], state["strength"])
+    assert state["lag"][0].tolist() == [3, 5]

@@ -115,6 +115,10 @@ class Memory(StudentModel):
             "lag": torch.where(item, 1.0, belief["lag"] + 1),
         }
 
+    def wait(self, latents: Latents, state: State, days: Tensor, uniforms: Tensor) -> State:
+        """Lags grow by as many steps as teaching actions would fit in."""
+        return state | {"lag": state["lag"] + days.unsqueeze(-1) / self.step_days}
+
     def belief_gains(self, latents: Latents, belief: Belief) -> Tensor:
         """All items get one step older, but the reviewed one: it is recalled or not, and fresh."""
         strength, lag = belief["strength"], belief["lag"]
