@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from tutor_agents.registry import TUTORS
+from tutor_agents.registry import TUTORS, check_can_teach
 from tutor_envs.classroom import Classroom
 from tutor_envs.errors import below, unknown_name
 from tutor_envs.population import Population
@@ -128,6 +128,8 @@ class Experiment(BaseModel):
                 raise ValueError(f"`tutors` must name each tutor once, got `{name}` twice")
             if name in LEARNERS and name != self.algorithm:
                 raise ValueError(f"`tutors` lists `{name}`, but `learner` does not train it")
+            if name in TUTORS:
+                check_can_teach(name, self.population)
         return self
 
     @property

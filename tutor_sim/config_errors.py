@@ -17,7 +17,7 @@ from tutor_agents.registry import TUTORS
 from tutor_envs.distributions import DISTRIBUTIONS, Distribution
 from tutor_envs.errors import unknown_name
 from tutor_envs.population import Population
-from tutor_envs.students import STUDENT_MODELS
+from tutor_envs.student_registry import student_class
 from tutor_envs.yaml_loading import Document, KeyPath
 from tutor_sim.config import Experiment, TutorSpec
 from tutor_sim.learners import LEARNERS
@@ -123,11 +123,19 @@ def _keys(kind: Any, path: KeyPath, data: Any) -> Iterable[str]:
     return _keys(_kind_below(kind, key, values), path[1:], values.get(key))
 
 
+def _student_class(reference: Any) -> type[BaseModel] | None:
+    """None: there is none, which has its own line."""
+    try:
+        return student_class(reference)
+    except ValueError:
+        return None
+
+
 def _kind_below(kind: Any, key: str | int, values: dict[Any, Any]) -> Any:
     if kind is Distribution:
         return DISTRIBUTIONS.get(str(key))
     if kind is Population and key == "model":
-        return STUDENT_MODELS.get(values.get("student", ""))
+        return _student_class(values.get("student", ""))
     if kind is Experiment and key == "learner":
         return LEARNERS[values[key]["algorithm"]].config
     if kind is TutorSpec and key in TUTORS:

@@ -224,8 +224,10 @@ def _teach(
     tutor.begin_trial(Trial(students, classroom.seed, trial))
     scores, post_test, mastery, fit, actions, responses = [], [], [], [], [], []
     seconds = []
+    score = torch.zeros_like(truth.post_test)
     for step in range(task.n_trial_steps):
         if step % task.n_steps == 0:
+            score = torch.zeros_like(score)
             post_test.append(classroom.truth.post_test)
             mastery.append(classroom.truth.mastery.mean(-1))
         started_s = _now_s(classroom.device)
@@ -242,8 +244,10 @@ def _teach(
         actions.append(action)
         responses.append(observation.response)
         fit.append(responsiveness.gather(-1, modality[action].unsqueeze(-1)).squeeze(-1))
+        # Paid at the lesson's end; to who leaves before, on leaving.
+        score = score + outcome.reward
         if outcome.lesson_ended:
-            scores.append(outcome.reward)
+            scores.append(score)
     by_step = (task.n_lessons, task.n_steps, len(students))
     by_point = (task.n_lessons, task.n_steps + 1, len(students))
     return _Batch(

@@ -23,6 +23,7 @@ from tutor_envs.cases import Case, load_cases
 from tutor_envs.errors import unknown_name
 from tutor_envs.population import Population
 from tutor_envs.population_files import POPULATIONS
+from tutor_envs.student_registry import resolve_student
 from tutor_envs.yaml_loading import Document, KeyPath, load_yaml, parse_yaml
 from tutor_sim.config import Experiment
 from tutor_sim.config_errors import dotted, explain, origin
@@ -103,7 +104,7 @@ def load_population(path: Path) -> Population:
     document = load_yaml(path)
     _check_mapping(document.data, str(path), "a population")
     try:
-        return Population.model_validate(document.data)
+        return Population.model_validate(resolve_student(document.data, path.parent))
     except ValidationError as error:
         raise ValueError(explain(error, document, Population)) from error
 
@@ -197,6 +198,8 @@ class _Draft:
             self.use_file(POPULATIONS.get(population, self.folder / population))
         elif isinstance(population, dict) and "case" in population:
             self.use_case(population)
+        elif isinstance(population, dict):
+            self.document.data["population"] = resolve_student(population, self.folder)
 
     def use_file(self, path: Path) -> None:
         where = origin(self.document, ("population",))
@@ -208,7 +211,7 @@ class _Draft:
                 f"path of a population file; cannot read {path}: {error.strerror}"
             ) from error
         _check_mapping(document.data, str(path), "a population")
-        self.document.data["population"] = document.data
+        self.document.data["population"] = resolve_student(document.data, path.parent)
         for key, place in document.origins.items():
             self.document.origins[("population", *key)] = place
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from tutor_agents.registry import TUTORS
+from tutor_envs.student_registry import GYM, known_names, student_class
 from tutor_envs.students import STUDENT_MODELS
 from tutor_sim.config import Experiment
 from tutor_sim.learners import LEARNERS
@@ -20,14 +21,18 @@ def experiment_schema() -> dict[str, Any]:
     definitions["Experiment"] = schema
     properties = schema["properties"]
     population = definitions["Population"]
-    population["properties"]["model"] = _any_of(STUDENT_MODELS, definitions)
-    population["properties"]["student"]["enum"] = list(STUDENT_MODELS)
+    models = STUDENT_MODELS | {GYM: student_class(GYM)}
+    population["properties"]["model"] = _any_of(models, definitions)
+    population["properties"]["model"]["anyOf"].append({"type": "object"})  # of custom students
+    population["properties"]["student"] |= {
+        "anyOf": [{"enum": known_names()}, {"type": "string", "pattern": "^.+:[A-Za-z_]"}]
+    }
     population["allOf"] = [
         {
             "if": {"properties": {"student": {"const": name}}},
             "then": {"properties": {"model": {"$ref": f"#/$defs/{kind.__name__}"}}},
         }
-        for name, kind in STUDENT_MODELS.items()
+        for name, kind in models.items()
     ]
     properties["population"] = {
         "description": "the population, the path of a population file, or a case with known values",

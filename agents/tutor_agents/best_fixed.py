@@ -5,7 +5,7 @@ used), so the best sequence for one lesson, taught in every lesson, is also best
 
 A sequence is scored by teaching it to ``n_students`` training students in the ordinary classroom.
 All sequences meet the same students with the same luck (common random numbers), and a post-test is
-scored by its expected changes, so small differences show.
+scored by its expected changes (where the student model knows them), so small differences show.
 
 * With at most 4,096 possible sequences all are tried: the result is the best for these students.
 * Otherwise coordinate ascent from several starts (round-robin, skill by skill, random ones): for
@@ -127,7 +127,8 @@ class _Trainer:
         budget: int,
     ) -> None:
         score = task.reward.score
-        reward = Reward(score=score, when="step", expected=score == "post_test")
+        expected = score == "post_test" and population.student_model.has_expected_gain
+        reward = Reward(score=score, when="step", expected=expected)
         reward = reward.model_copy(update={"mastery_threshold": task.reward.mastery_threshold})
         lesson = TeachingTask(n_lessons=1, n_steps=task.n_steps, reward=reward)
         self._classroom = Classroom(population, lesson, seed=seed, device=device)

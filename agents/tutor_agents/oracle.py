@@ -3,7 +3,8 @@
 An *informed* reference, never a fair competitor: it reads the classroom's ``truth`` before every
 action. It is greedy, so a tutor that plans could beat it where a step must be sacrificed; where
 gains only build up (BKT without prerequisites, the style bandit) greedy with full knowledge is
-as good as it gets.
+as good as it gets. Where a student model has no exact expected gain, the gain is the mean over the
+same 16 draws of luck for every action and student.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from torch import Tensor
 
 from tutor_agents.choice import best_legal
 from tutor_agents.tutor import Trial
-from tutor_envs.classroom import Classroom, Observation
+from tutor_envs.classroom import Classroom, Observation, Truth
+from tutor_envs.rng import Purpose, uniforms
+from tutor_envs.student import StudentModel
+
+_N_DRAWS = 16
 
 
 class OracleTutor:
@@ -42,13 +47,26 @@ class OracleTutor:
         """The legal action with the largest true expected gain, int64 ``(n,)``."""
         assert self._classroom is not None
         model, truth = self._classroom.model, self._classroom.truth
+        gain = _expected_gain if model.has_expected_gain else _mean_gain
         gains = [
-            model.expected_gain(
-                truth.latents, truth.state, torch.full_like(observation.action, action)
-            )
+            gain(model, truth, torch.full_like(observation.action, action))
             for action in range(model.n_actions)
         ]
         return best_legal(torch.stack(gains, dim=-1), observation.legal)
 
     def observe(self, action: Tensor, observation: Observation) -> None:
         """Nothing to learn."""
+
+
+def _expected_gain(model: StudentModel, truth: Truth, action: Tensor) -> Tensor:
+    return model.expected_gain(truth.latents, truth.state, action)
+
+
+def _mean_gain(model: StudentModel, truth: Truth, action: Tensor) -> Tensor:
+    draws = torch.arange(_N_DRAWS, device=action.device)
+    luck = uniforms(0, draws, purpose=Purpose.TUTOR, n_lanes=model.n_step_uniforms)
+    score = torch.zeros_like(truth.post_test)
+    for u in luck.to(score.dtype):
+        state, _ = model.step(truth.latents, truth.state, action, u.expand(len(action), -1))
+        score = score + model.post_test(truth.latents, state)
+    return score / _N_DRAWS - truth.post_test

@@ -146,11 +146,13 @@ class TutorKind:
         description: one line for lists.
         parameters: what an experiment may set.
         make: from the setting and the validated parameters.
+        predicts: it asks the student model for beliefs, predictions or expected gains.
     """
 
     description: str
     parameters: type[NoParameters]
     make: Callable[[_Setting, Any], Tutor]
+    predicts: bool = False
 
 
 TUTORS: dict[str, TutorKind] = {
@@ -165,24 +167,31 @@ TUTORS: dict[str, TutorKind] = {
         "one skill after the other, each until believed mastery passes a threshold",
         MasteryThresholdParameters,
         _mastery_threshold,
+        predicts=True,
     ),
     "thompson": TutorKind(
         "the best next action for a student type drawn from the posterior at every step",
         TypesParameters,
         _thompson,
+        predicts=True,
     ),
     "myopic": TutorKind(
         "the largest expected gain of the next action under the posterior over types",
         TypesParameters,
         _myopic,
+        predicts=True,
     ),
     "bayes": TutorKind(
-        "the exact Bayes-optimal plan, for small finite populations", BayesParameters, _bayes
+        "the exact Bayes-optimal plan, for small finite populations",
+        BayesParameters,
+        _bayes,
+        predicts=True,
     ),
     "oracle": TutorKind(
         "informed: knows latents and knowledge state, and takes the largest true gain",
         NoParameters,
         _oracle,
+        predicts=True,
     ),
 }
 """Name -> tutor."""
@@ -209,6 +218,21 @@ def tutor_parameters(name: str, parameters: Mapping[str, Any]) -> NoParameters:
         raise ValueError(f"`{place}` {message}, got {first['input']!r}.") from None
 
 
+def check_can_teach(name: str, population: Population) -> None:
+    """Refuse a tutor that needs more of the student model than it offers.
+
+    Raises:
+        ValueError: the tutor needs a belief, and the model can only be simulated.
+    """
+    if TUTORS[name].predicts and not population.student_model.is_functional:
+        possible = ", ".join(key for key, kind in TUTORS.items() if not kind.predicts)
+        raise ValueError(
+            f"tutor `{name}` predicts what a student will do, and student model "
+            f"`{population.student}` can only be simulated: it has no belief; possible are "
+            f"{possible} and learned tutors"
+        )
+
+
 def make_tutor(
     name: str,
     population: Population,
@@ -233,4 +257,5 @@ def make_tutor(
             cannot teach this population.
     """
     given = tutor_parameters(name, parameters)
+    check_can_teach(name, population)
     return TUTORS[name].make(_Setting(population, task, seed, device), given)

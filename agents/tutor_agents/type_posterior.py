@@ -11,7 +11,8 @@ The weights are kept as logarithms, so they never underflow. Lessons restart the
 topic) and keep the weights (the same student). A step without a response, such as an illegal
 action, changes nothing. For a population with finitely many students this is the exact posterior;
 for a continuous one the types are a fixed sample of training students, and the filter is exact for
-that sample.
+that sample. Where the model's belief is a cloud of particles, so is the filter. Signals beside the
+response are not read.
 """
 
 from __future__ import annotations
@@ -167,8 +168,12 @@ class TypePosterior:
         return self._average(each).squeeze(-1)
 
     def gains(self) -> Tensor:
-        """``(n, A)`` expected change of the post-test by each action, averaged over the types."""
-        return self._average([self.model.belief_gains(z, b) for _, z, b in self._chunks()])
+        """``(n, A)`` expected change of the score by each action, averaged over the types.
+
+        It is the change of the post-test, less what the action costs.
+        """
+        gains = self._average([self.model.belief_gains(z, b) for _, z, b in self._chunks()])
+        return self._less_costs(gains)
 
     def draw(self, uniform: Tensor) -> Tensor:
         """A type for each student from its posterior, by the inverse of the cumulative weights.
@@ -187,9 +192,13 @@ class TypePosterior:
         n = torch.arange(len(kind), device=self.device)
         belief = {name: value[n, kind] for name, value in self.belief.items()}
         latents = {name: value[kind] for name, value in self._latents.items()}
-        return self.model.belief_gains(latents, belief)
+        return self._less_costs(self.model.belief_gains(latents, belief))
 
     # -- inside ------------------------------------------------------------------------------------
+    def _less_costs(self, gains: Tensor) -> Tensor:
+        costs = self.model.action_costs
+        return gains if costs is None else gains - gains.new_tensor(costs)
+
     def _tile(self, values: Latents, size: int) -> dict[str, Tensor]:
         """The types' values for ``size`` students: rows ``student * H + type``."""
         return {name: v.repeat(size, *[1] * (v.dim() - 1)) for name, v in values.items()}

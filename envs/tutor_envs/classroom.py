@@ -4,6 +4,11 @@ This is the one engine under the Gymnasium faces, training and evaluation. All s
 clock, so nothing is masked or reset inside a step; inner lesson boundaries are handled here, in
 the same call as the lesson's last action, and lose nothing: the observation that opens the next
 lesson carries the last action and response of the one before.
+
+Students may leave (:meth:`tutor_envs.student.StudentModel.present`). Who has left stays away for
+the rest of the trial: actions have no effect, no response, no cost and no reward. The lesson is
+scored, and paid for, when the student leaves; lessons that never took place score 0. The clock goes
+on for the others.
 """
 
 from __future__ import annotations
@@ -13,11 +18,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tutor_envs.doors.watch import Place, watched
 from tutor_envs.population import Population
 from tutor_envs.rng import Purpose, uniforms
 from tutor_envs.student import Latents, State
 from tutor_envs.task import TeachingTask
 
+SIGNAL_LIMIT = 10.0
+"""Signals are clipped to this size: bounds for a Gymnasium space, and no input explodes."""
 _MAX_DRAWN = 2**24
 """Uniforms drawn ahead at most (64 MiB); a lesson's draws are split into blocks of this size."""
 
@@ -25,13 +33,19 @@ _MAX_DRAWN = 2**24
 class Observation(NamedTuple):
     """What a tutor may use, and nothing else; ``n`` students, ``A`` actions, ``R`` responses.
 
+    Whom an action does not reach (an illegal one, or a student who has left) gives no response.
+
     Attributes:
         action: int64 ``(n,)``, the previous action; A at the start of a trial.
         response: int64 ``(n,)``, the response to it; R for none (trial start, illegal action).
-        legal: bool ``(n, A)``, actions allowed now; None where all are, always.
+        legal: bool ``(n, A)``, actions allowed now; None where all are, always. All true for a
+            student whom no action reaches.
         score: ``(n,)``, score of the lesson that just ended, else 0; None if not observable.
         step: teaching actions taken in the current lesson.
         lesson: lessons finished in the current trial.
+        signals: ``(n, S)`` in [-10, 10], what the model shows beside the response; zeros where the
+            action reached nobody; None without signals.
+        present: bool ``(n,)``, who has not left the trial; None where nobody ever leaves.
     """
 
     action: Tensor
@@ -40,6 +54,8 @@ class Observation(NamedTuple):
     score: Tensor | None
     step: int
     lesson: int
+    signals: Tensor | None = None
+    present: Tensor | None = None
 
 
 class Truth(NamedTuple):
@@ -48,8 +64,8 @@ class Truth(NamedTuple):
     Attributes:
         latents: of the n students.
         state: their knowledge state.
-        mastery: ``(n, K)`` in [0, 1].
-        post_test: expected post-test score now, ``(n,)``.
+        mastery: ``(n, K)`` in [0, 1]; 0 in lessons that the student no longer attends.
+        post_test: expected post-test score now, ``(n,)``; 0 in such lessons.
     """
 
     latents: Latents
@@ -97,10 +113,12 @@ class Classroom:
         """Set up a classroom without students; ``begin_trial`` seats them.
 
         Raises:
-            ValueError: the student model cannot be taught for as long as the task says.
+            ValueError: the student model cannot be taught for as long as the task says, or not
+                be paid for as it says.
         """
         self.population = population
         self.model = population.student_model
+        self._taught = watched(self.model, lambda: Place(self._students, self._lesson, self._step))
         self.task = task
         self.seed = seed
         self.dtype = dtype
@@ -115,6 +133,13 @@ class Classroom:
                 f"`task.n_steps` must be <= {longest} for student model `{self.model.name}` "
                 f"as configured, got {task.n_steps}"
             )
+        if task.reward.expected and not self.model.has_expected_gain:
+            raise ValueError(
+                f"`task.reward.expected` must be false for student model `{self.model.name}`: "
+                f"it has no exact expected gain, got true"
+            )
+        costs = self.model.action_costs
+        self._costs = None if costs is None else torch.tensor(costs, dtype=dtype, device=device)
 
     # -- the trial ----------------------------------------------------------------------------
     def begin_trial(self, students: Tensor, trial: int = 0, *, n_copies: int = 1) -> Observation:
@@ -125,6 +150,9 @@ class Classroom:
             trial: which trial with these students; another trial is other luck.
             n_copies: seat the students this often, with the same latents and luck, as rows
                 ``copy * n + student``: to teach them in several ways at the cost of one draw.
+
+        Raises:
+            ValueError: students may leave, and the task's score makes no sense then.
         """
         self._students = students.to(self.device)
         self._trial = trial
@@ -136,7 +164,15 @@ class Classroom:
         self._action = torch.full((n,), self.model.n_actions, device=self.device)
         self._response = torch.full((n,), self.model.n_responses, device=self.device)
         self._score = torch.zeros(n, device=self.device, dtype=self.dtype)
+        self._present: Tensor | None = None
         self._begin_lesson()
+        self._present = self._taught.present(self._state)
+        if self._present is not None and self.task.reward.score == "time_to_mastery":
+            raise ValueError(
+                "`task.reward.score` must not be 'time_to_mastery' where students may leave: "
+                "it would be best if they left at once"
+            )
+        self._see_signals(None)
         return self._observe()
 
     def step(self, action: Tensor) -> Outcome:
@@ -144,43 +180,81 @@ class Classroom:
 
         Args:
             action: int64 ``(n,)`` in ``[0, A)``. An illegal action (see ``Observation.legal``)
-                takes its time but reaches no student and gets no response.
+                takes its time but reaches no student, costs nothing and gets no response.
 
         Raises:
             RuntimeError: the trial has ended.
         """
         if self._lesson == self.task.n_lessons:
             raise RuntimeError("the trial has ended: call `begin_trial` before the next step")
-        model, latents, state = self.model, self._latents, self._state
+        model, latents, state = self._taught, self._latents, self._state
         action = action.to(self.device)
-        legal = model.legal_actions(state)
+        reached = self._reached(action)
         after, response = model.step(latents, state, action, self._uniforms())
         gain = model.expected_gain(latents, state, action) if self.task.reward.expected else None
-        if legal is not None:
-            allowed = legal.gather(-1, action.unsqueeze(-1)).squeeze(-1)
-            after = {name: _where(allowed, value, state[name]) for name, value in after.items()}
-            response = torch.where(allowed, response, model.n_responses)
-            gain = None if gain is None else gain * allowed
+        cost = None if self._costs is None else self._costs[action]
+        if reached is not None:
+            after = {name: _where(reached, value, state[name]) for name, value in after.items()}
+            response = torch.where(reached, response, model.n_responses)
+            gain = None if gain is None else gain * reached
+            cost = None if cost is None else cost * reached
         before = self.truth
         self._state, self._action, self._response = after, action, response
+        self._see_signals(reached)
         self._see_truth()
-        part = self._score_part(before)
-        self._lesson_score = self._lesson_score + part
-        if gain is not None:
-            part = gain + before.post_test if self._step == 0 else gain
+        was_present = self._present
+        self._see_who_left()
+        reward = self._reward(before, gain, cost, was_present)
+        truth = self.truth
         self._step += 1
         lesson_ended = self._step == self.task.n_steps
-        if self.task.reward.when == "end":
-            part = self._lesson_score if lesson_ended else torch.zeros_like(part)
-        truth = self.truth
-        self._score = self._lesson_score if lesson_ended else torch.zeros_like(self._lesson_score)
         if lesson_ended:
+            self._score = self._lesson_score
             self._lesson, self._step = self._lesson + 1, 0
             if self._lesson < self.task.n_lessons:
                 self._begin_lesson()
+        else:
+            self._score = torch.zeros_like(self._lesson_score)
         trial_ended = self._lesson == self.task.n_lessons
-        reward = self.task.reward.scale * part
         return Outcome(self._observe(), reward, lesson_ended, trial_ended, truth)
+
+    def _reached(self, action: Tensor) -> Tensor | None:
+        """Bool ``(n,)``: whom the action reaches; None: everybody."""
+        legal, reachable = self._taught.legal_actions(self._state), self._reachable()
+        if legal is None:
+            return reachable
+        allowed = legal.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        return allowed if reachable is None else allowed & reachable
+
+    def _reachable(self) -> Tensor | None:
+        reachable = self._taught.reachable(self._state)
+        if reachable is None or self._present is None:
+            return reachable
+        return reachable & self._present
+
+    def _reward(
+        self, before: Truth, gain: Tensor | None, cost: Tensor | None, was_present: Tensor | None
+    ) -> Tensor:
+        """What the last action is paid, at the scale of the task; adds to the lesson's score."""
+        part = self._score_part(before)
+        if cost is not None:
+            part = part - cost
+        if was_present is not None:
+            part = part * was_present
+        self._lesson_score = self._lesson_score + part
+        if gain is not None:
+            part = gain + before.post_test if self._step == 0 else gain
+            part = part if cost is None else part - cost
+        if self.task.reward.when == "end":
+            part = self._due(was_present)
+        return self.task.reward.scale * part
+
+    def _due(self, was_present: Tensor | None) -> Tensor:
+        """The lesson's score where the lesson is over with this action, else 0."""
+        last = self._step == self.task.n_steps - 1
+        if was_present is None or self._present is None:
+            return self._lesson_score if last else torch.zeros_like(self._lesson_score)
+        return self._lesson_score * (was_present if last else was_present & ~self._present)
 
     def _score_part(self, before: Truth) -> Tensor:
         """What the last action added to the lesson's score; see :mod:`tutor_envs.task`."""
@@ -210,14 +284,31 @@ class Classroom:
             trial=self._trial,
             lesson=self._lesson,
         )
-        self._state = self.model.begin_lesson(self._latents, self._copy(u))
+        self._state = self._taught.begin_lesson(self._latents, self._copy(u))
+        self._attends = self._present
         self._see_truth()
         self._lesson_score = torch.zeros_like(self._post_test)
         self._drawn_from = self._drawn_to = 0
 
     def _see_truth(self) -> None:
-        self._mastery = self.model.mastery(self._latents, self._state)
-        self._post_test = self.model.post_test(self._latents, self._state)
+        self._mastery = self._taught.mastery(self._latents, self._state)
+        self._post_test = self._taught.post_test(self._latents, self._state)
+        if self._attends is not None:
+            self._mastery = self._mastery * self._attends.unsqueeze(-1)
+            self._post_test = self._post_test * self._attends
+
+    def _see_signals(self, reached: Tensor | None) -> None:
+        signals = self._taught.signals(self._latents, self._state)
+        if signals is not None:
+            signals = signals.clamp(-SIGNAL_LIMIT, SIGNAL_LIMIT)
+            signals = signals if reached is None else signals * reached.unsqueeze(-1)
+        self._signals = signals
+
+    def _see_who_left(self) -> None:
+        if self._present is not None:
+            there = self._taught.present(self._state)
+            assert there is not None
+            self._present = self._present & there
 
     def _uniforms(self) -> Tensor:
         """Uniforms of the current step; a block of steps is drawn at once."""
@@ -246,12 +337,19 @@ class Classroom:
         )
 
     def _observe(self) -> Observation:
-        ended = self._lesson == self.task.n_lessons
         return Observation(
             self._action,
             self._response,
-            None if ended else self.model.legal_actions(self._state),
+            self._legal(),
             self._score if self.task.show_score else None,
             self._step,
             self._lesson,
+            self._signals,
+            self._present,
         )
+
+    def _legal(self) -> Tensor | None:
+        if self._lesson == self.task.n_lessons:
+            return None
+        legal, reachable = self._taught.legal_actions(self._state), self._reachable()
+        return legal if legal is None or reachable is None else legal | ~reachable.unsqueeze(-1)

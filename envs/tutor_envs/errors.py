@@ -29,3 +29,36 @@ def below(error: ValidationError, *place: str | int) -> ValidationError:
         for found in error.errors()
     ]
     return ValidationError.from_exception_data(error.title, details)
+
+
+class StudentError(RuntimeError):
+    """A custom student failed while it was taught: which one, whom and when.
+
+    Attributes:
+        plug_in: the reference under which the student model was loaded.
+        what: what went wrong.
+        row: row of the batch that it happened in; None: the whole batch.
+        student: index of the student.
+        lesson: lesson of the trial, from 0.
+        step: teaching action of the lesson, from 0.
+    """
+
+    def __init__(self, plug_in: str, what: str, *, row: int | None = None) -> None:
+        super().__init__(plug_in, what)
+        self.plug_in = plug_in
+        self.what = what
+        self.row = row
+        self.student: int | None = None
+        self.lesson: int | None = None
+        self.step: int | None = None
+
+    def __str__(self) -> str:
+        parts = [
+            f"{name} {value}"
+            for name in ("student", "lesson", "step")
+            if (value := getattr(self, name)) is not None
+        ]
+        if self.student is None and self.row is not None:
+            parts.append(f"row {self.row} of the batch")
+        where = f" [{', '.join(parts)}]" if parts else ""
+        return f"custom student `{self.plug_in}`: {self.what}{where}"

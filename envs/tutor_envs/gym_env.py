@@ -21,9 +21,10 @@ class TutoringEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     The observation is a float32 vector of what a tutor can see (:mod:`tutor_envs.observation`), the
     action the index of a teaching action. The trial ends after a fixed budget of actions, which
-    is its real horizon: ``terminated`` then, never ``truncated``. Inner lessons end within the
-    episode. Where actions can be illegal, ``info["action_mask"]`` (int8, 1: allowed) says which
-    are not now; they may be taken, but reach no student.
+    is its real horizon, or when the student leaves: ``terminated`` then, never ``truncated``. Inner
+    lessons end within the episode. Where actions can be illegal, ``info["action_mask"]`` (int8, 1:
+    allowed) says which are not now; they may be taken, but reach no student. Where students may
+    leave, ``info["present"]`` says whether this one has not.
 
     ``reset`` seats the next student of the split; ``reset(seed=s)`` starts again with the first.
     ``reset(options={"students": [i], "trial": t})`` seats student i for its trial t. Student i of
@@ -112,7 +113,8 @@ class TutoringEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             action: in ``[0, A)``.
 
         Returns:
-            Observation, reward, terminated (the trial ended), truncated (never), info.
+            Observation, reward, terminated (the trial ended, or the student left), truncated
+            (never), info.
 
         Raises:
             gymnasium.error.ResetNeeded: no trial is running.
@@ -123,7 +125,12 @@ class TutoringEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         return step.observations[0], reward, step.trial_ended, False, self._info()
 
     def _info(self) -> dict[str, Any]:
-        return {"action_mask": self.action_masks().astype(np.int8)} if self._session.masked else {}
+        info: dict[str, Any] = {}
+        if self._session.masked:
+            info["action_mask"] = self.action_masks().astype(np.int8)
+        if self._session.present is not None:
+            info["present"] = bool(self._session.present[0])
+        return info
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Actions that are allowed now, bool ``(A,)``, as sb3-contrib's maskable algorithms ask."""

@@ -14,6 +14,7 @@ slice               size   content
 ``lesson_start``    1      1 if the next action opens a lesson
 ``trial_start``     1      1 if the next action opens the trial
 ``score``           0, 1   score of the lesson that just ended, else 0; only with ``show_score``
+``signals``         S      what the student model shows beside the response, clipped to [-10, 10]
 ==================  =====  ======================================================================
 """
 
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from tutor_envs.classroom import Observation
+from tutor_envs.classroom import SIGNAL_LIMIT, Observation
 from tutor_envs.student import CORRECT, StudentModel
 from tutor_envs.task import TeachingTask
 
@@ -45,16 +46,18 @@ class ObservationLayout(NamedTuple):
     lesson_start: slice
     trial_start: slice
     score: slice
+    signals: slice
 
     @property
     def size(self) -> int:
         """Entries of the vector."""
-        return int(self.score.stop)
+        return int(self.signals.stop)
 
 
 def observation_layout(model: StudentModel, task: TeachingTask) -> ObservationLayout:
     """The layout for a student model and a task; ``score`` is empty unless it is shown."""
-    sizes = (model.n_actions, model.n_responses, 1, 1, 1, 1, 1, 1, int(task.show_score))
+    shown = (int(task.show_score), len(model.signal_names))
+    sizes = (model.n_actions, model.n_responses, 1, 1, 1, 1, 1, 1, *shown)
     stops = np.cumsum(sizes).tolist()
     return ObservationLayout(
         *(slice(stop - size, stop) for stop, size in zip(stops, sizes, strict=True))
@@ -62,10 +65,12 @@ def observation_layout(model: StudentModel, task: TeachingTask) -> ObservationLa
 
 
 def observation_space(layout: ObservationLayout) -> spaces.Space[NDArray[np.float32]]:
-    """Entries in [0, 1]; a score in [-1, 1]."""
-    low = np.zeros(layout.size, dtype=np.float32)
+    """Entries in [0, 1]; a score in [-1, 1], signals in [-10, 10]."""
+    low, high = np.zeros((2, layout.size), dtype=np.float32)
+    high[:] = 1
     low[layout.score] = -1
-    return spaces.Box(low, np.ones_like(low))
+    low[layout.signals], high[layout.signals] = -SIGNAL_LIMIT, SIGNAL_LIMIT
+    return spaces.Box(low, high)
 
 
 def observation_vector(
@@ -96,4 +101,6 @@ def observation_vector(
     vector[:, layout.trial_start] = float(opens_lesson and observation.lesson == 0)
     if observation.score is not None:
         vector[:, layout.score] = observation.score.float().clamp(-1, 1).unsqueeze(-1)
+    if observation.signals is not None:
+        vector[:, layout.signals] = observation.signals.float()
     return vector

@@ -27,10 +27,20 @@ _CLOCK = "particle_clock"
 _SEED = 0
 
 
+def of_first_particle(state: State | Belief) -> State:
+    """One particle's state from a belief; a state is returned as it is.
+
+    For what all particles share: what follows from the observable history alone.
+    """
+    if _WEIGHT not in state:
+        return state
+    return {k: v[:, 0] for k, v in state.items() if k not in (_WEIGHT, _CLOCK)}
+
+
 class ParticleStudent(StudentModel):
     """A student model that writes ``answer`` and ``learn``; simulation and belief follow."""
 
-    n_particles: int = Field(16, ge=2, description="particles of the belief filter")
+    n_particles: int = Field(16, ge=1, description="particles of the belief filter")
 
     # -- what a model writes ------------------------------------------------------------------
     @abstractmethod
@@ -91,6 +101,12 @@ class ParticleStudent(StudentModel):
         """Expected score of a post-test taken now, in one particle, ``(n,)``."""
         return self.post_test(latents, state)
 
+    def particle_wait(
+        self, latents: Latents, state: State, days: Tensor, uniforms: Tensor
+    ) -> State:
+        """Time passes for one particle."""
+        return self.wait(latents, state, days, uniforms)
+
     # -- belief -------------------------------------------------------------------------------
     @property
     def belief_is_exact(self) -> bool:
@@ -112,8 +128,18 @@ class ParticleStudent(StudentModel):
         return {k: v.flatten(0, 1) for k, v in belief.items() if k not in (_WEIGHT, _CLOCK)}
 
     def _pack(self, state: State, weight: Tensor, clock: Tensor) -> Belief:
-        cloud = {k: v.unflatten(0, (-1, self.n_particles)) for k, v in state.items()}
+        cloud = {k: self._by_student(v) for k, v in state.items()}
         return {**cloud, _WEIGHT: weight, _CLOCK: clock}
+
+    def _by_student(self, value: Tensor) -> Tensor:
+        """``(n, P, ...)`` from ``(n * P, ...)``."""
+        return value.reshape(-1, self.n_particles, *value.shape[1:])
+
+    def _mean(self, belief: Belief, value: Tensor) -> Tensor:
+        """Weighted mean ``(n, ...)`` over the particles of ``(n * P, ...)``."""
+        each = self._by_student(value)
+        weight: Tensor = belief[_WEIGHT]
+        return (each * weight.view(*weight.shape, *[1] * (each.dim() - 2))).sum(1)
 
     def begin_belief(self, latents: Latents) -> Belief:
         """P equally weighted students at the start of a lesson, ``(n, P, ...)``."""
@@ -127,8 +153,7 @@ class ParticleStudent(StudentModel):
     def predict(self, latents: Latents, belief: Belief, action: Tensor) -> Tensor:
         """Weighted mean over the particles."""
         each = action.repeat_interleave(self.n_particles)
-        p = self.answer(self._each(latents), self._particles(belief), each)
-        return (p.unflatten(0, (-1, self.n_particles)) * belief[_WEIGHT].unsqueeze(-1)).sum(1)
+        return self._mean(belief, self.answer(self._each(latents), self._particles(belief), each))
 
     def update(self, latents: Latents, belief: Belief, action: Tensor, response: Tensor) -> Belief:
         """Weigh by the answer, draw anew where few particles are left, then let them learn."""
@@ -163,15 +188,25 @@ class ParticleStudent(StudentModel):
             torch.where(poor.unsqueeze(-1), even, weight),
         )
 
+    def belief_wait(self, latents: Latents, belief: Belief, days: Tensor) -> Belief:
+        """Every particle waits, by its own luck."""
+        clock = belief[_CLOCK] + 1
+        luck = self._luck(clock, self.n_wait_uniforms).to(days.dtype).flatten(0, 1)
+        days_each = days.repeat_interleave(self.n_particles)
+        state = self.particle_wait(self._each(latents), self._particles(belief), days_each, luck)
+        return self._pack(state, belief[_WEIGHT], clock)
+
     def belief_mastery(self, latents: Latents, belief: Belief) -> Tensor:
         """Weighted mean over the particles."""
-        mastery = self.particle_mastery(self._each(latents), self._particles(belief))
-        return (mastery.unflatten(0, (-1, self.n_particles)) * belief[_WEIGHT].unsqueeze(-1)).sum(1)
+        return self._mean(
+            belief, self.particle_mastery(self._each(latents), self._particles(belief))
+        )
 
     def belief_post_test(self, latents: Latents, belief: Belief) -> Tensor:
         """Weighted mean over the particles."""
-        score = self.particle_post_test(self._each(latents), self._particles(belief))
-        return (score.view_as(belief[_WEIGHT]) * belief[_WEIGHT]).sum(-1)
+        return self._mean(
+            belief, self.particle_post_test(self._each(latents), self._particles(belief))
+        )
 
     def belief_gain(self, latents: Latents, belief: Belief, action: Tensor) -> Tensor:
         """Weighted mean gain of the particles, over every answer and their own luck."""
@@ -185,8 +220,7 @@ class ParticleStudent(StudentModel):
             answered = torch.full_like(action_each, response)
             learned = self.learn(each, state, action_each, answered, luck)
             after = after + p[:, response] * self.particle_post_test(each, learned)
-        gain = after - self.particle_post_test(each, state)
-        return (gain.view_as(belief[_WEIGHT]) * belief[_WEIGHT]).sum(-1)
+        return self._mean(belief, after - self.particle_post_test(each, state))
 
     def expected_gain(self, latents: Latents, state: State, action: Tensor) -> Tensor:
         """Not known in closed form.

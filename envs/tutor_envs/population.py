@@ -18,11 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from scipy import special
 from torch import Tensor
 
+from tutor_envs.components import Components, ComposedStudent
 from tutor_envs.distributions import AnyDistribution, Array, Distribution, Fixed, as_array
 from tutor_envs.errors import below, unknown_name
 from tutor_envs.rng import Purpose, uniforms
 from tutor_envs.student import Latents, LatentSpec, StudentModel
-from tutor_envs.students import STUDENT_MODELS
+from tutor_envs.student_registry import configured, resolve_student, student_class
 
 _MAX_TYPES = 4096
 _RANK_EPSILON = 2.0**-25
@@ -107,6 +108,7 @@ class Population(BaseModel):
     description: str = ""
     student: str = Field(description="name of the student model")
     model: Any = Field(default_factory=dict, description="configuration of the student model")
+    components: Components | None = Field(None, description="what is added to the student model")
     latents: dict[str, AnyDistribution] = Field(default_factory=dict)
     types: dict[str, StudentType] = Field(default_factory=dict)
     correlations: tuple[Correlation, ...] = ()
@@ -116,14 +118,14 @@ class Population(BaseModel):
     @classmethod
     def _build_model(cls, data: Any) -> Any:
         if isinstance(data, dict) and not isinstance(data.get("model", {}), StudentModel):
-            student = data.get("student")
-            if student not in STUDENT_MODELS:
-                raise ValueError(unknown_name("student", student, STUDENT_MODELS))
+            data = resolve_student(data)
+            kind = student_class(data.get("student"))
             try:
-                model = STUDENT_MODELS[student].model_validate(data.get("model") or {})
+                model = configured(kind, data.get("model") or {})
             except ValidationError as error:
                 raise below(error, "model") from None
-            data = {**data, "model": model}
+            defaults: dict[str, Any] = getattr(kind, "default_distributions", dict)()
+            data = {**data, "model": model, "latents": defaults | (data.get("latents") or {})}
         return data
 
     @model_validator(mode="after")
@@ -192,11 +194,13 @@ class Population(BaseModel):
             raise ValueError(f"`{place}` must sum to 1 over its last axis")
 
     # -- what it is made of -------------------------------------------------------------------
-    @property
+    @cached_property
     def student_model(self) -> StudentModel:
-        """The student model, configured."""
+        """The student model, configured, with its components."""
         assert isinstance(self.model, StudentModel)
-        return self.model
+        if self.components is None:
+            return self.model
+        return ComposedStudent.of(self.model, self.components)
 
     @cached_property
     def specs(self) -> dict[str, LatentSpec]:

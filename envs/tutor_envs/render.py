@@ -19,12 +19,13 @@ from matplotlib.patches import BoxStyle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from tutor_envs.components import ComposedStudent
 from tutor_envs.session import LessonRecord
 from tutor_envs.student import CORRECT, WRONG, StudentModel, TeachingAction
 from tutor_envs.task import TeachingTask
 
 HIDDEN = "hidden from the tutor"
-_NO_RESPONSE = "not allowed"
+_NO_RESPONSE = "no effect"
 _BAR_CELLS = 20
 _INCHES = (9.6, 6.0)
 _DPI = 100
@@ -40,8 +41,9 @@ _ROUNDED = MarkerStyle(BoxStyle.Round(pad=0, rounding_size=0.25)(-0.5, -0.5, 1, 
 
 
 def _title(record: LessonRecord, model: StudentModel, task: TeachingTask) -> str:
+    name = model.base.name if isinstance(model, ComposedStudent) else model.name
     return (
-        f"{model.name}: lesson {record.lesson + 1} of {task.n_lessons}, "
+        f"{name}: lesson {record.lesson + 1} of {task.n_lessons}, "
         f"{len(record.actions)} of {task.n_steps} actions taught"
     )
 

@@ -14,10 +14,11 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 from tutor_envs.classroom import Classroom, Observation, Outcome, Truth
+from tutor_envs.doors.loading import resolve_reference
 from tutor_envs.errors import unknown_name
 from tutor_envs.observation import observation_layout, observation_space, observation_vector
 from tutor_envs.population import Population, Split, student_indices
-from tutor_envs.population_files import default_population, load_population
+from tutor_envs.population_files import POPULATIONS, load_population, population_of
 from tutor_envs.rng import MAX_STUDENT_INDEX
 from tutor_envs.task import Reward, TeachingTask
 
@@ -50,7 +51,7 @@ class Step(NamedTuple):
     Attributes:
         observations: float32 ``(n, size)``.
         rewards: float64 ``(n,)``.
-        trial_ended: for all of them at once.
+        trial_ended: for all of them at once: it is over, or everybody has left.
     """
 
     observations: NDArray[np.float32]
@@ -66,9 +67,9 @@ def resolve_population(
     """The population that an environment's arguments describe.
 
     Args:
-        student: name of the student model that is required; None: any.
-        population: a population, its content as a mapping, the path of a YAML file, or None for
-            the one that ships with the student model.
+        student: name (or reference) of the student model that is required; None: any.
+        population: a population, its content as a mapping, the name of one that ships with the
+            environments, the path of a YAML file, or None for the student model's own.
         variant: named variant of it; None: as it is.
 
     Raises:
@@ -78,12 +79,12 @@ def resolve_population(
     if population is None:
         if student is None:
             raise ValueError("`population` must be given where no `student` is, got None for both")
-        population = default_population(student)
+        population = population_of(student)
     elif isinstance(population, str | Path):
-        population = load_population(population)
+        population = load_population(POPULATIONS.get(str(population), population))
     elif not isinstance(population, Population):
         population = Population.model_validate(population)
-    if student is not None and population.student != student:
+    if student is not None and population.student != resolve_reference(student):
         raise ValueError(
             f"`population.student` must be {student!r} in this environment, "
             f"got {population.student!r}"
@@ -222,10 +223,11 @@ class Session:
             self._open_records()
         outcome = self._classroom.step(torch.from_numpy(taught.astype(np.int64)))
         self._observation = outcome.observation
-        self._running = not outcome.trial_ended
+        everybody_left = self.present is not None and not self.present.any()
+        self._running = not (outcome.trial_ended or everybody_left)
         self._record(outcome)
         rewards = outcome.reward.numpy().astype(np.float64)
-        return Step(self._vector(outcome.observation), rewards, outcome.trial_ended)
+        return Step(self._vector(outcome.observation), rewards, not self._running)
 
     def _vector(self, observation: Observation) -> NDArray[np.float32]:
         vector: NDArray[np.float32] = observation_vector(
@@ -241,6 +243,14 @@ class Session:
             return np.ones((self.n_seats, int(self.action_space.n)), dtype=np.bool_)
         masks: NDArray[np.bool_] = legal.numpy().copy()
         return masks
+
+    @property
+    def present(self) -> NDArray[np.bool_] | None:
+        """Who has not left the trial, bool ``(n,)``; None where nobody ever leaves."""
+        if self._observation is None or self._observation.present is None:
+            return None
+        there: NDArray[np.bool_] = self._observation.present.numpy().copy()
+        return there
 
     @property
     def truth(self) -> Truth:

@@ -211,7 +211,7 @@ class StudentModel(BaseModel, ABC):
         Returns:
             The next state, and the response, int64 ``(n,)`` in ``[0, R)``.
         """
-        p_correct = self.predict(latents, state, action)[:, CORRECT]
+        p_correct = self.answer(latents, state, action)[:, CORRECT]
         response = (uniforms[:, 0] < p_correct).long()
         return self.update(latents, state, action, response), response
 
@@ -239,6 +239,42 @@ class StudentModel(BaseModel, ABC):
     def legal_actions(self, state: State | Belief) -> Tensor | None:
         """``(n, A)`` mask of allowed actions, from observable history alone; None: all allowed."""
         return None
+
+    # -- what else a tutor sees, and what teaching costs --------------------------------------
+    @property
+    def signal_names(self) -> tuple[str, ...]:
+        """Names of the S real numbers that a tutor sees beside the response."""
+        return ()
+
+    def signals(self, latents: Latents, state: State) -> Tensor | None:
+        """What a tutor sees now beside the response, ``(n, S)``, near unit scale; None if S is 0.
+
+        A model keeps in its state what the last action showed.
+        """
+        return None
+
+    def present(self, state: State | Belief) -> Tensor | None:
+        """Bool ``(n,)``: who has not left the trial, for good; None: nobody ever leaves."""
+        return None
+
+    def reachable(self, state: State | Belief) -> Tensor | None:
+        """Bool ``(n,)``: whom an action reaches now: present, and the lesson not over; None: all.
+
+        An action that does not reach its student has no effect, no response and no cost.
+        """
+        return self.present(state)
+
+    @property
+    def action_costs(self) -> tuple[float, ...] | None:
+        """What each of the A actions takes off the lesson's score; None: nothing."""
+        return None
+
+    def answer(self, latents: Latents, state: State, action: Tensor) -> Tensor:
+        """Probability of each response of a student in this state, ``(n, R)``.
+
+        Default: the state is known, and :meth:`predict` says it.
+        """
+        return self.predict(latents, state, action)
 
     # -- privileged truth: for rewards, evaluation and oracles only ---------------------------
     @abstractmethod
@@ -305,6 +341,14 @@ class StudentModel(BaseModel, ABC):
     def planning_belief(self, belief: Belief) -> Belief:
         """The part of a belief on which predictions, gains and legality depend. Default: all."""
         return belief
+
+    @property
+    def is_functional(self) -> bool:
+        """A state is a value: the student can be copied, set back and predicted (beliefs exist).
+
+        False for students who can only be simulated forward, such as Python objects.
+        """
+        return True
 
     @property
     def belief_is_exact(self) -> bool:

@@ -18,6 +18,10 @@ is the same to rounding, and learning is easier (potential-based shaping: Ng, Ha
 ``expected: true`` pays the *expected* change of the post-test by the action instead of the drawn
 one: the same expectation with less noise.
 
+What an action costs (:attr:`tutor_envs.student.StudentModel.action_costs`) is taken off the score
+and off the reward for that action. A student who leaves is scored, and paid for, on leaving;
+lessons of the trial that then do not take place score 0.
+
 Rewards may use the hidden state. They are not shown to tutors unless ``show_score`` is set: then
 the score of a finished lesson is an observation, as if the student's test result were handed over.
 """

@@ -43,6 +43,10 @@ class TutoringVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArra
       students; the trials' last ones are in ``infos["final_obs"]``, with ``infos["final_info"]``;
     * ``DISABLED``: ``reset`` must be called. A ``reset_mask`` must select every student.
 
+    Where students may leave, one who has left idles until the trials end: its actions are not read,
+    its rewards are 0, and ``infos["present"]`` (bool) is false for it. ``terminations`` stay
+    one decision for all: the trials end together, at the horizon or when everybody has left.
+
     >>> import gymnasium, tutor_envs
     >>> envs = gymnasium.make_vec("tutor_sim/BKT-v0", num_envs=3)
     >>> observations, infos = envs.reset(seed=0)
@@ -167,9 +171,12 @@ class TutoringVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArra
         return observations, rewards, np.full(self.num_envs, ended), truncations, infos
 
     def _infos(self) -> dict[str, Any]:
-        if not self._session.masked:
-            return {}
-        return self._all_envs("action_mask", self.action_masks().astype(np.int8))
+        infos: dict[str, Any] = {}
+        if self._session.masked:
+            infos |= self._all_envs("action_mask", self.action_masks().astype(np.int8))
+        if self._session.present is not None:
+            infos |= self._all_envs("present", self._session.present)
+        return infos
 
     def _all_envs(self, key: str, value: Any) -> dict[str, Any]:
         """An entry of the infos that every sub-environment has, in Gymnasium's convention."""

@@ -47,6 +47,7 @@ def test_the_start_of_a_trial():
         "lesson_start": [1],
         "trial_start": [1],
         "score": [0],
+        "signals": [],
     }
 
 
@@ -61,6 +62,7 @@ def test_within_a_lesson():
         "lesson_start": [0],
         "trial_start": [0],
         "score": [0],
+        "signals": [],
     }
 
 

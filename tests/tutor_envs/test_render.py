@@ -33,7 +33,7 @@ def test_text_says_what_was_taught_answered_and_hidden():
     # skill 1 is locked; skill 0 is not known before its first practice, then it is
     assert env.render().splitlines() == [
         "bkt: lesson 1 of 2, 4 of 4 actions taught",
-        "    1  practice skill_1 by text   · not allowed",
+        "    1  practice skill_1 by text   · no effect",
         "    2  practice skill_0 by text   ✗ wrong",
         "    3  practice skill_0 by video  ✓ correct",
         "    4  practice skill_1 by video  ✗ wrong",

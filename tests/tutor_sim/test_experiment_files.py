@@ -263,7 +263,8 @@ def test_the_schema_knows_every_key(experiment_file: Path) -> None:
     json.dumps(schema, allow_nan=False)
     definitions = schema["$defs"]
     assert set(definitions["Experiment"]["properties"]) == set(Experiment.model_fields)
-    assert set(definitions["Population"]["properties"]["student"]["enum"]) >= {"bkt", "irt"}
+    names, _ = definitions["Population"]["properties"]["student"]["anyOf"]
+    assert set(names["enum"]) >= {"bkt", "irt", "gym"}
     assert definitions["RL2Config"]["properties"]["learning_rate"]["exclusiveMinimum"] == 0
 
 

@@ -82,6 +82,22 @@ class SearchSize(NamedTuple):
     branches: int
 
 
+def _check_model(model: StudentModel, types: FiniteTypes) -> None:
+    belief = model.begin_belief(types.latents)
+    reasons = {
+        "its belief is a sample": not model.belief_is_exact,
+        "its actions have costs": model.action_costs is not None,
+        "students may leave or run out of time": model.reachable(belief) is not None,
+        "it shows signals beside the response": bool(model.signal_names),
+    }
+    found = [reason for reason, holds in reasons.items() if holds]
+    if found:
+        raise ValueError(
+            f"the exact planner cannot plan for student model `{model.name}` as configured: "
+            f"{'; '.join(found)}"
+        )
+
+
 class ExactPlanner:
     """Exact values of tutors for a finite family; each is computed when first asked for.
 
@@ -107,8 +123,10 @@ class ExactPlanner:
             progress: told a line about each step of the search.
 
         Raises:
-            ValueError: the task's score is no sum of expected gains, or is shown to the tutor.
+            ValueError: the task's score is no sum of expected gains, or is shown to the tutor; or
+                the student model does something that this planner does not reckon with.
         """
+        _check_model(model, types)
         if task.show_score and task.n_lessons > 1:
             raise ValueError("the exact planner does not learn from `task.show_score`: unset it")
         self.model, self.task = model, task

@@ -18,12 +18,14 @@ from tutor_agents.rl2.ppo import (
     entropy,
     generalised_advantages,
     masked_logits,
+    mean_where,
 )
 from tutor_agents.rl2.privileged import Privileged
 from tutor_agents.rl2.tutor import RL2Tutor
 from tutor_envs.classroom import Classroom, Observation
 from tutor_envs.population import Population, Split, student_indices
 from tutor_envs.rng import Purpose, uniforms
+from tutor_envs.student import StudentModel
 from tutor_envs.task import TeachingTask
 
 
@@ -33,7 +35,9 @@ class Rollout:
 
     token: Tensor  # (T, N) int64
     score: Tensor | None  # (T, N)
+    signals: Tensor | None  # (T, N, S)
     legal: Tensor | None  # (T, N, A)
+    present: Tensor | None  # (T, N) bool: not left before the action; None: nobody leaves
     action: Tensor  # (T, N) int64
     response: Tensor  # (T, N) int64, to the action
     logp: Tensor  # (T, N)
@@ -47,7 +51,9 @@ class Rollout:
         return Rollout(
             token=self.token[:, index],
             score=None if self.score is None else self.score[:, index],
+            signals=None if self.signals is None else self.signals[:, index],
             legal=None if self.legal is None else self.legal[:, index],
+            present=None if self.present is None else self.present[:, index],
             action=self.action[:, index],
             response=self.response[:, index],
             logp=self.logp[:, index],
@@ -80,7 +86,10 @@ class RL2Learner:
         self.n_updates = max(1, -(-config.total_steps // self.steps_per_update))
         self.updates_done = 0
         self._classroom = Classroom(
-            population, _training_task(task, config), seed=seed, device=device
+            population,
+            _training_task(task, config, population.student_model),
+            seed=seed,
+            device=device,
         )
         self._privileged = Privileged(self._classroom)
         model, width = population.student_model, config.hidden_size
@@ -177,15 +186,15 @@ class RL2Learner:
             token = self.actor.encode(observation)
             clock = self._clock[t : t + 1]
             score = None if observation.score is None else observation.score.unsqueeze(0)
-            hidden, memory = self.actor.remember(token.unsqueeze(0), clock, score, memory)
+            signals = None if observation.signals is None else observation.signals.unsqueeze(0)
+            hidden, memory = self.actor.remember(token.unsqueeze(0), clock, score, memory, signals)
             logits = masked_logits(self.actor.logits(hidden, clock)[0], observation.legal)
             log_probabilities = torch.log_softmax(logits, dim=-1)
             action = self._sample(log_probabilities, students, observation)
             steps["token"].append(token)
-            if observation.score is not None:
-                steps["score"].append(observation.score)
-            if observation.legal is not None:
-                steps["legal"].append(observation.legal)
+            for name in ("score", "signals", "legal", "present"):
+                if getattr(observation, name) is not None:
+                    steps[name].append(getattr(observation, name))
             steps["features"].append(self._features())
             steps["action"].append(action)
             steps["logp"].append(log_probabilities.gather(-1, action.unsqueeze(-1)).squeeze(-1))
@@ -193,7 +202,7 @@ class RL2Learner:
             steps["response"].append(outcome.observation.response)
             steps["reward"].append(outcome.reward)
             observation = outcome.observation
-        columns: dict[str, Any] = {"score": None, "legal": None}
+        columns: dict[str, Any] = dict.fromkeys(("score", "signals", "legal", "present"))
         columns |= {name: torch.stack(values) for name, values in steps.items()}
         return Rollout(**columns, latents=latents, types=types)
 
@@ -221,7 +230,9 @@ class RL2Learner:
     def _memory(self, rollout: Rollout) -> Tensor:
         """The memory after every step, recomputed from the start of the trial, ``(T, N, H)``."""
         start = torch.zeros(1, rollout.token.shape[1], self.config.hidden_size, device=self.device)
-        hidden, _ = self.actor.remember(rollout.token, self._clock, rollout.score, start)
+        hidden, _ = self.actor.remember(
+            rollout.token, self._clock, rollout.score, start, rollout.signals
+        )
         return hidden
 
     def _values(self, rollout: Rollout, hidden: Tensor) -> Tensor:
@@ -238,11 +249,15 @@ class RL2Learner:
             v_t = torch.cat([v_tm1[1:], torch.zeros_like(v_tm1[:1])])
             discount_t = torch.full((len(v_tm1), 1), config.discount, device=self.device)
             discount_t[-1] = 0.0
+            there = rollout.present
+            if there is not None:  # who leaves has reached the end: nothing follows
+                discount_t = discount_t * torch.cat([there[1:], there[:1]])
             advantages = generalised_advantages(
                 rollout.reward, discount_t, v_tm1, v_t, config.gae_lambda
             )
             targets = advantages + v_tm1
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            counted = advantages if there is None else advantages[there]
+            advantages = (advantages - counted.mean()) / (counted.std() + 1e-8)
         logs: dict[str, Tensor] = {}
         for epoch in range(config.epochs):
             u = uniforms(
@@ -258,6 +273,8 @@ class RL2Learner:
                 self._adam.step()
                 first = logs.get("train/first_ratio_error", logs_here["train/first_ratio_error"])
                 logs = logs_here | {"train/grad_norm": norm, "train/first_ratio_error": first}
+        if there is not None:
+            targets, v_tm1 = targets[there], v_tm1[there]
         spread = (targets - v_tm1).var() / targets.var().clamp(min=1e-12)
         return logs | {"train/explained_variance": 1 - spread}
 
@@ -269,15 +286,16 @@ class RL2Learner:
         logits = masked_logits(self.actor.logits(hidden, self._clock), rollout.legal)
         log_probabilities = torch.log_softmax(logits, dim=-1)
         logp = log_probabilities.gather(-1, rollout.action.unsqueeze(-1)).squeeze(-1)
-        policy = clipped_surrogate_loss(logp, rollout.logp, advantages, config.clip)
-        value = 0.5 * functional.mse_loss(self._values(rollout, hidden), targets)
-        exploration = entropy(log_probabilities).mean()
+        there = rollout.present
+        policy = clipped_surrogate_loss(logp, rollout.logp, advantages, config.clip, there)
+        value = 0.5 * mean_where((self._values(rollout, hidden) - targets).square(), there)
+        exploration = mean_where(entropy(log_probabilities), there)
         loss = policy + config.value_weight * value - entropy_weight * exploration
         logs = {
             "loss/policy": policy,
             "loss/value": value,
             "train/entropy": exploration,
-            "train/kl": (rollout.logp - logp).mean(),
+            "train/kl": mean_where(rollout.logp - logp, there),
             "train/first_ratio_error": (torch.exp(logp - rollout.logp) - 1).abs().max(),
         }
         if config.belief_weight > 0:
@@ -313,9 +331,14 @@ class RL2Learner:
         return loss, logs | {"loss/belief": loss}
 
 
-def _training_task(task: TeachingTask, config: RL2Config) -> TeachingTask:
+def _training_task(task: TeachingTask, config: RL2Config, model: StudentModel) -> TeachingTask:
     """The same score, paid in the way that is easiest to learn from."""
     when = "step" if config.step_rewards else task.reward.when
-    expected = config.expected_rewards and when == "step" and task.reward.score == "post_test"
+    expected = (
+        config.expected_rewards
+        and model.has_expected_gain
+        and when == "step"
+        and task.reward.score == "post_test"
+    )
     reward = task.reward.model_copy(update={"when": when, "expected": expected})
     return task.model_copy(update={"reward": reward})

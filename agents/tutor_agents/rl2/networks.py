@@ -5,6 +5,7 @@ Only :class:`Actor` is deployed. Its inputs are observable::
     token  one embedding row for each (previous action, response) pair   (T, N)
     clock  one embedding row for each (lesson, step)                     (T,)
     score  the last lesson's score, where the task shows it              (T, N)
+    signals  what the student model shows beside the response            (T, N, S)
 
 The joint token matters: an additive code (action + response) hardly learns, because the memory
 must then form the interaction by itself. The clock holds the time to go and the start flags of
@@ -31,6 +32,7 @@ class ActorShape(BaseModel):
     n_lessons: int = Field(ge=1)
     n_steps: int = Field(ge=1, description="teaching actions in a lesson")
     show_score: bool = Field(description="the score of a finished lesson is an input")
+    n_signals: int = Field(0, ge=0, description="real-valued observables that are inputs")
     hidden_size: int = Field(ge=1)
 
     @classmethod
@@ -42,6 +44,7 @@ class ActorShape(BaseModel):
             n_lessons=task.n_lessons,
             n_steps=task.n_steps,
             show_score=task.show_score,
+            n_signals=len(model.signal_names),
             hidden_size=hidden_size,
         )
 
@@ -58,6 +61,7 @@ class Actor(nn.Module):
         self.token = nn.Embedding(shape.n_actions * self._n_codes + 1, width)
         self.clock = nn.Embedding(shape.n_lessons * shape.n_steps, width)
         self.score = nn.Linear(1, width) if shape.show_score else None
+        self.signals = nn.Linear(shape.n_signals, width) if shape.n_signals else None
         self.gru = nn.GRU(width, width)
         self.head = nn.Sequential(
             nn.Linear(2 * width, width), nn.Tanh(), nn.Linear(width, shape.n_actions)
@@ -89,7 +93,12 @@ class Actor(nn.Module):
         return lesson * self.shape.n_steps + step
 
     def remember(
-        self, token: Tensor, clock: Tensor, score: Tensor | None, memory: Tensor
+        self,
+        token: Tensor,
+        clock: Tensor,
+        score: Tensor | None,
+        memory: Tensor,
+        signals: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the memory over a piece of a trial.
 
@@ -98,6 +107,7 @@ class Actor(nn.Module):
             clock: int64 ``(T,)``.
             score: ``(T, N)`` or None.
             memory: ``(1, N, H)``; zeros at the start of a trial.
+            signals: ``(T, N, S)`` or None.
 
         Returns:
             The memory after every step ``(T, N, H)``, and after the last ``(1, N, H)``.
@@ -106,6 +116,9 @@ class Actor(nn.Module):
         if self.score is not None:
             assert score is not None
             x = x + self.score(score.unsqueeze(-1))
+        if self.signals is not None:
+            assert signals is not None
+            x = x + self.signals(signals.to(x.dtype))
         hidden, last = self.gru(x, memory)
         return hidden, last
 

@@ -34,8 +34,19 @@ def generalised_advantages(
     return advantages
 
 
+def mean_where(values: Tensor, there: Tensor | None) -> Tensor:
+    """Mean of the values at which ``there`` is true; None: of all."""
+    if there is None:
+        return values.mean()
+    return (values * there).sum() / there.sum().clamp(min=1)
+
+
 def clipped_surrogate_loss(
-    logp: Tensor, logp_behaviour: Tensor, advantages: Tensor, clip: float
+    logp: Tensor,
+    logp_behaviour: Tensor,
+    advantages: Tensor,
+    clip: float,
+    there: Tensor | None = None,
 ) -> Tensor:
     """PPO's loss ``-E[min(rho A, clip(rho, 1 - c, 1 + c) A)]`` (Schulman et al. 2017, 1707.06347).
 
@@ -44,10 +55,11 @@ def clipped_surrogate_loss(
         logp_behaviour: the same under the policy that took them; no gradient.
         advantages: of the taken actions; no gradient.
         clip: c.
+        there: bool, steps that count; None: all.
     """
     ratio = torch.exp(logp - logp_behaviour)
     clipped = ratio.clamp(1 - clip, 1 + clip)
-    return -torch.minimum(ratio * advantages, clipped * advantages).mean()
+    return -mean_where(torch.minimum(ratio * advantages, clipped * advantages), there)
 
 
 def masked_logits(logits: Tensor, legal: Tensor | None) -> Tensor:

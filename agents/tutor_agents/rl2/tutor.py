@@ -47,7 +47,8 @@ class RL2Tutor:
         index = self._actor.clock_index(observation.lesson, observation.step)
         clock = torch.tensor([index], device=token.device)
         score = None if observation.score is None else observation.score.unsqueeze(0)
-        hidden, self._memory = self._actor.remember(token, clock, score, self._memory)
+        signals = None if observation.signals is None else observation.signals.unsqueeze(0)
+        hidden, self._memory = self._actor.remember(token, clock, score, self._memory, signals)
         logits = self._actor.logits(hidden, clock)[0]
         return masked_logits(logits, observation.legal).argmax(-1)
 
@@ -59,7 +60,7 @@ class RL2Tutor:
 
         Returns:
             Tensors for ``policy.safetensors`` and a JSON object for ``policy.json`` with the
-            network's shape and the names of the teaching actions and responses, by index.
+            network's shape and the names of the teaching actions, responses and signals, by index.
         """
         description: dict[str, Any] = {
             "format": POLICY_FORMAT,
@@ -69,6 +70,7 @@ class RL2Tutor:
         if self._model is not None:
             description["actions"] = [action._asdict() for action in self._model.actions]
             description["responses"] = list(self._model.responses)
+            description["signals"] = list(self._model.signal_names)
         weights = {k: v.detach().cpu().contiguous() for k, v in self._actor.state_dict().items()}
         return weights, description
 
