@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 ARGS ?=
+# One process a core; every test keeps to one thread.
+PARALLEL ?= --numprocesses auto --maxprocesses 8
 .PHONY: help install demo demo-short test test-slow test-gpu check format clean
 
 help: ## List the targets
@@ -26,10 +28,10 @@ demo-short: $(STAMP) ## The demo in its short form (a minute; the tutor is not y
 	$(BIN)/tutor-sim compare experiments/quickstart.yaml --short
 
 test: $(STAMP) ## Run the tests (slow ones excluded)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 test-slow: $(STAMP) ## Run the slow tests: learning to a threshold, killing and resuming
-	$(BIN)/pytest -m 'slow and not gpu' $(ARGS)
+	$(BIN)/pytest $(PARALLEL) -m 'slow and not gpu' $(ARGS)
 
 test-gpu: $(STAMP) ## Run the tests that need a GPU
 	$(BIN)/pytest -m gpu $(ARGS)
