@@ -31,6 +31,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+new = typer.Typer(name="new", help="Write a starting point of your own.", no_args_is_help=True)
+app.add_typer(new)
+
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder", show_default=False)]
 Set = Annotated[
@@ -43,6 +46,24 @@ Seed = Annotated[int | None, typer.Option(help="replace the experiment's seed")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of PyTorch; more is rarely faster")]
 Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="where the run folder is made")]
+PopulationName = Annotated[
+    str,
+    typer.Argument(
+        metavar="POPULATION", help="a population file, or one that ships", show_default=False
+    ),
+]
+LogFile = Annotated[
+    Path, typer.Argument(metavar="LOG.csv", help="CSV or TSV, maybe gzipped", show_default=False)
+]
+LogFormat = Annotated[
+    str | None, typer.Option("--format", help="layout of the log; default: from its header")
+]
+LogMap = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map", metavar="FIELD=COLUMN", help="which columns to read; commas between several"
+    ),
+]
 
 
 class Kind(enum.StrEnum):
@@ -51,6 +72,14 @@ class Kind(enum.StrEnum):
     ENVS = "envs"
     AGENTS = "agents"
     STUDENTS = "students"
+    POPULATIONS = "populations"
+
+
+class KnowledgeComponent(enum.StrEnum):
+    """What is one skill of a log."""
+
+    SKILL = "skill"
+    ITEM = "item"
 
 
 @app.command()
@@ -174,6 +203,190 @@ def limit(
         raise typer.Exit(FAILED)
 
 
+@app.command()
+def simulate(
+    population: PopulationName,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="LOG.csv", help="gzipped if it ends in .gz")
+    ],
+    students: Annotated[int, typer.Option(min=1, help="number of students")] = 100,
+    steps: Annotated[int, typer.Option(min=1, help="teaching actions for each student")] = 50,
+    tutor: Annotated[str, typer.Option(help="who teaches; see list agents")] = "random",
+    seed: Annotated[int, typer.Option(min=0, help="of students, luck and tutor")] = 0,
+) -> None:
+    """Write an interaction log of simulated students."""
+    with _clear_errors():
+        from tutor_sim.logs.command import simulate_file
+
+        simulate_file(
+            population,
+            output,
+            n_students=students,
+            n_steps=steps,
+            tutor=tutor,
+            seed=seed,
+            console=_console(),
+        )
+
+
+@app.command("check-realism")
+def check_realism(
+    log: LogFile,
+    population: PopulationName,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="for a picture and a CSV file"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the first replay")] = 0,
+    replicates: Annotated[int, typer.Option(min=1, help="replays of the log")] = 5,
+    format_: LogFormat = None,
+    map_: LogMap = None,
+) -> None:
+    """Compare a population with a real log.
+
+    Simulated students meet the same items at the same times as the real ones; learning,
+    forgetting, the spread of learners and the accuracy of predictors are compared.
+    """
+    with _clear_errors():
+        from tutor_sim.logs.command import parse_mapping
+        from tutor_sim.realism.command import check_realism_file
+
+        check_realism_file(
+            log,
+            population,
+            output=output,
+            seed=seed,
+            n_replicates=replicates,
+            format=format_,
+            mapping=parse_mapping(map_ or []),
+            console=_console(),
+            log=_console(stderr=True),
+        )
+
+
+@app.command()
+def trace(
+    log: LogFile,
+    predictors: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PREDICTOR...", help="which; default: all but dkt, which is slow"),
+    ] = None,
+    kc: Annotated[
+        KnowledgeComponent, typer.Option(help="what is one knowledge component")
+    ] = KnowledgeComponent.SKILL,
+    folds: Annotated[int, typer.Option(min=2, help="folds of students")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="of the folds")] = 0,
+    format_: LogFormat = None,
+    map_: LogMap = None,
+) -> None:
+    """Score predictors of answers on a log.
+
+    Cross-validated by student: each answer is predicted from that student's own past.
+    """
+    with _clear_errors():
+        from tutor_sim.logs.command import parse_mapping
+        from tutor_sim.tracing.command import trace_file
+
+        trace_file(
+            log,
+            predictors=predictors or [],
+            kc=kc.value,
+            n_folds=folds,
+            seed=seed,
+            format=format_,
+            mapping=parse_mapping(map_ or []),
+            console=_console(),
+            log=_console(stderr=True),
+        )
+
+
+@app.command()
+def calibrate(
+    log: LogFile,
+    model: Annotated[str, typer.Option(help="student model: bkt, dash, fsrs, irt, neural or pfa")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="POPULATION.yaml", help="what is written")
+    ],
+    kc: Annotated[
+        KnowledgeComponent | None,
+        typer.Option(help="what a skill of the population is in the log; default: by model"),
+    ] = None,
+    format_: LogFormat = None,
+    map_: LogMap = None,
+    seed: Annotated[int, typer.Option(min=0, help="of what is drawn")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="replace an existing file")] = False,
+) -> None:
+    """Fit a population to a log of real answers.
+
+    Individual differences included; estimates with intervals are printed and written.
+    """
+    with _clear_errors():
+        from tutor_sim.calibration.command import calibrate_file
+        from tutor_sim.logs.command import parse_mapping
+
+        calibrate_file(
+            log,
+            output,
+            model=model,
+            kc=None if kc is None else kc.value,
+            mapping=parse_mapping(map_ or []),
+            format=format_,
+            seed=seed,
+            force=force,
+            console=_console(),
+            log=_console(stderr=True),
+        )
+
+
+@app.command("check-student")
+def check_student(
+    student: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDENT",
+            help="module:Class, file.py:Class, a name, or a population file",
+            show_default=False,
+        ),
+    ],
+    students: Annotated[int, typer.Option(min=2, help="students in a batch")] = 64,
+    time_limit: Annotated[float, typer.Option(min=1, help="seconds for all checks")] = 300.0,
+) -> None:
+    """Check a student model of your own.
+
+    Every finding says what to change. The exit code is 1 where there is a problem.
+    """
+    with _clear_errors():
+        from tutor_sim.student_check import check_and_show
+
+        ok = check_and_show(
+            student, n_students=students, time_limit_s=time_limit, console=_console()
+        )
+    if not ok:
+        raise typer.Exit(FAILED)
+
+
+@new.command("student")
+def new_student(
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    door: Annotated[
+        int, typer.Option(min=1, max=2, help="1: batched torch model; 2: plain Python class")
+    ] = 1,
+) -> None:
+    """Write a student model with its population, test and experiment.
+
+    Into the current folder; they run as they are.
+    """
+    with _clear_errors():
+        from tutor_sim import scaffold
+
+        for path in scaffold.new_student(name, Path(), door):
+            typer.echo(path)
+        kind = scaffold.class_name(name)
+        typer.echo(f"Check it: tutor-sim check-student {name}.py:{kind}")
+        typer.echo(f"Test it: pytest test_{name}.py")
+        typer.echo(f"Teach it: tutor-sim compare {name}_experiment.yaml --short")
+
+
 @app.command("list")
 def list_(what: Annotated[Kind, typer.Argument(show_default=False)]) -> None:
     """List environments, agents or students."""
@@ -237,8 +450,11 @@ def _clear_errors() -> Iterator[None]:
             raise
         _fail(f"error: {error}", BAD_INPUT)
     except Exception as error:
+        from tutor_envs.errors import StudentError
         from tutor_sim.stopping import Interrupted
 
+        if isinstance(error, StudentError):
+            _fail(f"error: {error}", FAILED)
         if not isinstance(error, Interrupted):
             raise
         _fail(str(error), INTERRUPTED)

@@ -18,7 +18,21 @@ from tutor_sim.cli import app
 from tutor_sim.learners import LEARNERS
 from tutor_sim.runs import Run
 
-COMMANDS = ["train", "evaluate", "compare", "resume", "limit", "list", "schema"]
+COMMANDS = [
+    "train",
+    "evaluate",
+    "compare",
+    "resume",
+    "limit",
+    "list",
+    "schema",
+    "simulate",
+    "trace",
+    "calibrate",
+    "check-realism",
+    "check-student",
+    "new",
+]
 HEAVY = ["torch", "gymnasium", "matplotlib", "numpy", "scipy", "pyarrow", "yaml"]
 
 
@@ -114,11 +128,16 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     assert "report: runs/tiny-3-001/report.html" in result.stdout
 
 
-@pytest.mark.parametrize("what", ["envs", "agents", "students"])
+@pytest.mark.parametrize("what", ["envs", "agents", "students", "populations"])
 def test_lists(what: str) -> None:
     result = tutor_sim("list", what)
     assert result.exit_code == 0
-    expected = {"envs": "tutor_sim/BKT-v0", "agents": "mastery_threshold", "students": "bkt"}
+    expected = {
+        "envs": "tutor_sim/BKT-v0",
+        "agents": "mastery_threshold",
+        "students": "bkt",
+        "populations": "cloze_course",
+    }
     assert expected[what] in result.stdout
 
 

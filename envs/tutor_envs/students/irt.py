@@ -100,13 +100,18 @@ class IRT(StudentModel):
 
     @cached_property
     def latent_specs(self) -> dict[str, LatentSpec]:
-        """Common latents, the start of each skill (logits), how the student grows and answers."""
+        """Common latents, the start of each skill (logits), how the student grows and answers.
+
+        A slope fitted to answers may be negative (practice that tires): only the law ``practice``
+        has that.
+        """
+        least = -10 if self.growth_law == "practice" else 0
         return self._common_latents() | {
             "skill_offset": LatentSpec(
                 (self.n_skills,), -10, 10, 0.0, "theta_k at the start, less the part of ability"
             ),
             "growth": LatentSpec(
-                (), 0, 10, 0.3, "logits: most per practice (zpd), or per log1p(exposures)"
+                (), least, 10, 0.3, "logits: most per practice (zpd), or per log1p(exposures)"
             ),
             "zpd_offset": LatentSpec((), -5, 5, 0.5, "best difficulty above theta, in logits"),
             "zpd_width": LatentSpec((), 0.05, 10, 1.0, "width of the zone, in logits"),
