@@ -119,6 +119,8 @@ class StudentModel(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: ClassVar[str]
     """The name in a population file (``student: name``)."""
+    file_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields that name files, relative to the file that says so."""
     modalities: tuple[str, ...] = Field(("text", "video", "practice"), min_length=1)
     step_s: float = Field(30.0, gt=0, description="seconds that one teaching action takes")
 

@@ -124,15 +124,21 @@ def adapt(found: Any, reference: str) -> type[StudentModel]:
 
 
 def resolve_student(data: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
-    """The data of a population with its ``student`` made independent of where they stand.
+    """The data of a population with the files they name made independent of where they stand.
 
     Args:
         data: of a population, as read.
         folder: what a relative file path starts from; None: the working directory.
     """
     student = data.get("student")
-    if not isinstance(student, str) or student in STUDENT_MODELS:
+    if not isinstance(student, str):
         return data
+    if student in STUDENT_MODELS:
+        fields, model = STUDENT_MODELS[student].file_fields, data.get("model")
+        if folder is None or not isinstance(model, dict):
+            return data
+        files = {f: str(folder / model[f]) for f in fields if isinstance(model.get(f), str)}
+        return {**data, "model": model | files}
     return {**data, "student": resolve_reference(student, folder)}
 
 

@@ -203,7 +203,6 @@ def test_the_default_population_ships_with_its_weights() -> None:
     assert Population.model_validate(written) == population
 
 
-@pytest.mark.xfail(reason="tutor_envs.student_registry does not know fields that name files")
 def test_a_population_file_stands_next_to_its_weights(
     weights_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
