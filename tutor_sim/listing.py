@@ -30,9 +30,15 @@ def agents() -> dict[str, str]:
 
 
 def students() -> dict[str, str]:
-    """Name under ``population.student`` -> what it is, and its latents."""
+    """Name under ``population.student`` -> what it is, and its own latents.
+
+    Those that every model has (ability, responsiveness, style strength) are not repeated.
+    """
+    specs = {name: kind().latent_specs for name, kind in STUDENT_MODELS.items()}
+    common = set.intersection(*map(set, specs.values()))
+    own = {name: ", ".join(n for n in specs[name] if n not in common) for name in specs}
     return {
-        name: f"{_first_line(kind)} Latents: {', '.join(kind().latent_specs)}."
+        name: _first_line(kind) + (f" Latents: {own[name]}." if own[name] else "")
         for name, kind in STUDENT_MODELS.items()
     }
 
