@@ -317,6 +317,7 @@ def test_students_on_a_device_are_those_on_the_cpu():
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("student", STUDENT_MODELS)
 def test_a_compiled_step_is_the_same_step(student):
+    torch.compiler.reset()  # one limit of recompilations holds for all models that share a `step`
     model = default_population(student).student_model
     latents = default_population(student).sample(0, torch.arange(64))
     luck = torch.Generator().manual_seed(0)
@@ -329,4 +330,5 @@ def test_a_compiled_step_is_the_same_step(student):
         state, compiled_response = step(latents, state, action, uniforms)
         assert torch.equal(response, compiled_response)
         for name in eager:
-            torch.testing.assert_close(state[name], eager[name])
+            # a fused kernel may round powers and exponentials otherwise
+            torch.testing.assert_close(state[name], eager[name], rtol=1e-5, atol=1e-5)

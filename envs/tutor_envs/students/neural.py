@@ -23,12 +23,13 @@ configuration, so a run does not go on with other weights.
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import safetensors.torch
 import torch
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -106,7 +107,6 @@ class Neural(SkillPractice):
 
     weights: str = Field("neural.safetensors", description="safetensors file of the network")
     weights_sha256: str = Field("", description="of that file; filled in, and checked if given")
-    _weights: _Weights = PrivateAttr()
 
     @model_validator(mode="before")
     @classmethod
@@ -129,9 +129,12 @@ class Neural(SkillPractice):
             "weights_sha256": data.get("weights_sha256") or read.sha256,
         }
 
+    @cached_property
+    def _weights(self) -> _Weights:
+        return _Weights(_find(self.weights))
+
     @model_validator(mode="after")
     def _read_weights(self) -> Self:
-        self._weights = _Weights(_find(self.weights))
         if self.n_skills != self._weights.n_skills:
             raise ValueError(
                 f"`n_skills` must be {self._weights.n_skills}, as in {self.weights}, "
