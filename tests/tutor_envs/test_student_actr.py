@@ -4,71 +4,20 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from review_plans import NONE, STYLE, Reviews, days, random_plan, sigmoid
 from tutor_envs.students.actr import ACTR
 
 MODEL = ACTR(
     n_skills=3, modalities=("read", "say"), step_s=43200, interference=1 / 86400, max_reviews=12
 )
 DAYS = MODEL.step_days
-NONE = torch.empty(1, 0)
-Plan = list[tuple[int, int, int, float]]
-
-
-def student(**latents) -> dict[str, torch.Tensor]:
-    values = {name: spec.default for name, spec in MODEL.latent_specs.items()} | latents
-    return {
-        name: torch.as_tensor(values[name], dtype=torch.float64).expand(1, *spec.shape).clone()
-        for name, spec in MODEL.latent_specs.items()
-    }
-
-
-def days(number: float) -> torch.Tensor:
-    return torch.tensor([number], dtype=torch.float64)
-
-
-def random_plan(seed: int, n: int = 12) -> Plan:
-    """Item, modality, answer, and days of break after the review."""
-    luck = np.random.default_rng(seed)
-    return [
-        (*(int(luck.integers(size)) for size in (3, 2, 2)), float(luck.exponential(2)))
-        for _ in range(n)
-    ]
-
-
-def play(latents: dict[str, torch.Tensor], plan: Plan) -> dict[str, torch.Tensor]:
-    state = MODEL.begin_lesson(latents, NONE)
-    for item, modality, correct, gap in plan:
-        action, response = torch.tensor([2 * item + modality]), torch.tensor([correct])
-        state = MODEL.update(latents, state, action, response)
-        state = MODEL.wait(latents, state, days(gap), NONE)
-    return state
-
-
-def p_correct(latents: dict[str, torch.Tensor], plan: Plan) -> list[float]:
-    return MODEL.p_correct(latents, play(latents, plan))[0].tolist()
-
-
-def sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
-
-
-def past(plan: Plan, item: int) -> list[tuple[float, float, int]]:
-    """Lag, style and answer of each review of an item; `read` adds 1.3 and `say` 0.7."""
-    now, reviews = 0.0, []
-    for reviewed, modality, correct, gap in plan:
-        if reviewed == item:
-            reviews.append((now, (1.3, 0.7)[modality], correct))
-        now += DAYS + gap
-    return [(now - time, style, correct) for time, style, correct in reviews]
-
-
-STYLE = {"style_strength": 0.5, "responsiveness": [0.8, 0.2]}
+REVIEWS = Reviews(MODEL)
+student, play, p_correct, past = REVIEWS.student, REVIEWS.play, REVIEWS.p_correct, REVIEWS.past
 
 
 def test_activation_by_hand():
