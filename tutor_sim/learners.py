@@ -12,7 +12,8 @@ import safetensors.torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from tutor_agents.rl2 import POLICY_FILE, WEIGHTS_FILE, RL2Config, RL2Learner
+from tutor_agents.exported import POLICY_FILE, WEIGHTS_FILE
+from tutor_agents.rl2 import RL2Config, RL2Learner
 from tutor_agents.tutor import Tutor
 from tutor_envs.errors import unknown_name
 from tutor_envs.population import Population

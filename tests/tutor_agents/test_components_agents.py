@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tutor_agents.engine.ppo import clipped_surrogate_loss, mean_where
+from tutor_agents.exported import load_tutor
 from tutor_agents.planner import ExactPlanner
 from tutor_agents.registry import make_tutor
-from tutor_agents.rl2 import RL2Config, RL2Learner, load_tutor
-from tutor_agents.rl2.ppo import clipped_surrogate_loss, mean_where
+from tutor_agents.rl2 import RL2Config, RL2Learner
 from tutor_agents.tutor import Trial
 from tutor_agents.type_posterior import TypePosterior
 from tutor_envs.classroom import Classroom
@@ -83,15 +84,15 @@ def test_signals_reach_the_memory_and_are_named_in_the_export(tmp_path):
         tutor.act(room.begin_trial(seats))
         seen = room.step(torch.zeros(8, dtype=torch.int64)).observation
         tutor.act(seen._replace(signals=times * seen.signals))
-        memories.append(tutor._memory)
+        memories.append(tutor._memory["hidden"])
     assert torch.equal(memories[0], memories[1])
     assert not torch.allclose(memories[0], memories[2])
 
 
 def test_a_policy_of_a_model_without_signals_is_as_before():
     run = learner(population({"lapses": {}}))
-    assert run.actor.signals is None
-    assert "signals.weight" not in run.tutor().export()[0]
+    assert run.actor.inputs.signals is None
+    assert "inputs.signals.weight" not in run.tutor().export()[0]
 
 
 def test_steps_after_leaving_teach_the_learner_nothing():

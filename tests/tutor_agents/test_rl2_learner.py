@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tutor_agents.rl2 import RL2Config, RL2Learner, load_tutor
-from tutor_agents.rl2.networks import Actor, ActorShape
-from tutor_agents.rl2.tutor import RL2Tutor
+from tutor_agents.engine.memory_tutor import MemoryTutor
+from tutor_agents.engine.networks import Actor, ActorShape, Inputs
+from tutor_agents.exported import load_tutor
+from tutor_agents.rl2 import RL2Config, RL2Learner
 from tutor_agents.tutor import Trial, Tutor
 from tutor_envs.classroom import Classroom, Observation
 from tutor_envs.population import Population, Split, student_indices
@@ -105,7 +106,7 @@ def test_the_last_transition_of_a_lesson_reaches_the_memory():
 def test_memory_is_reset_at_a_trial_start_and_only_there():
     population, task = bandit([[0.8, 0.2], [0.2, 0.8]]), TeachingTask(n_lessons=2, n_steps=3)
     tutor = learner(population, task).tutor()
-    actor = tutor._actor
+    actor = tutor.actor
     room, students = Classroom(population, task, seed=3), student_indices(Split.TEST, 8)
     observations = [room.begin_trial(students)]
     actions = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])
@@ -115,7 +116,7 @@ def test_memory_is_reset_at_a_trial_start_and_only_there():
         tutor.begin_trial(Trial(students, 3, 0))
         for observation in [first, *observations[1:]]:
             tutor.act(observation)
-        return tutor._memory.clone()
+        return tutor._memory["hidden"].clone()
 
     straight = teach(observations[0])
     tutor.act(observations[2])  # leave something behind in the memory
@@ -124,10 +125,9 @@ def test_memory_is_reset_at_a_trial_start_and_only_there():
     other = observations[0]._replace(action=actions, response=torch.ones_like(actions))
     assert (teach(other) - straight).abs().max() > 1e-6
     # The whole trial at once gives the memory that acting step by step gave.
-    tokens = torch.stack([actor.encode(o) for o in observations])
-    start = torch.zeros(1, 8, actor.shape.hidden_size)
-    _, at_once = actor.remember(tokens, torch.arange(6), None, start)
-    torch.testing.assert_close(at_once, straight, rtol=0, atol=1e-6)
+    tokens = torch.stack([actor.encode(o).token for o in observations])
+    at_once, _ = actor.sequence(Inputs(tokens, None, None))
+    torch.testing.assert_close(at_once[-1], straight, rtol=0, atol=1e-6)
 
 
 def test_a_tutor_sees_observable_signals_only():
@@ -162,7 +162,7 @@ def test_value_targets_use_raw_advantages_and_scale_with_the_reward():
     students = student_indices(Split.TRAIN, 128)
     rollout = run._roll_out(students)
     with torch.no_grad():
-        value = run._values(rollout, run._memory(rollout))[0].mean().item()
+        value = run._values(rollout, run.actor.sequence(rollout.inputs)[0])[0].mean().item()
     assert value == pytest.approx(rollout.reward.sum(0).mean().item(), rel=0.2)
     assert logs["train/explained_variance"] > 0.5
 
@@ -303,7 +303,7 @@ def test_rl2_learns_the_style_bandit_to_its_bayes_optimum_and_needs_its_memory()
     reached = score(run.tutor(), population, task, n_students=40_000)
     assert (reached - random) / (best - random) > 0.95
 
-    class Shuffled(RL2Tutor):
+    class Shuffled(MemoryTutor):
         """Gets every student's answers from somebody else: no information about this one."""
 
         def act(self, observation: Observation) -> torch.Tensor:
@@ -314,7 +314,7 @@ def test_rl2_learns_the_style_bandit_to_its_bayes_optimum_and_needs_its_memory()
                 )
             )
 
-    nobody = score(Shuffled(run.actor), population, task, n_students=40_000)
+    nobody = score(Shuffled(run.actor, "shuffled"), population, task, n_students=40_000)
     assert nobody == pytest.approx(random, abs=0.05)
 
 

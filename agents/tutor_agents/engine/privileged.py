@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tutor_agents.choice import uniform_legal
 from tutor_envs.classroom import Classroom, Truth
 from tutor_envs.population import Split, student_indices
 from tutor_envs.rng import Purpose, uniforms
@@ -35,11 +36,7 @@ class Privileged:
         for t in range(classroom.task.n_trial_steps):
             situations.append(self._raw_situation(classroom.truth))
             u = uniforms(classroom.seed, students, purpose=Purpose.TRAINING, n_lanes=1, step=t)
-            legal = observation.legal
-            if legal is None:
-                legal = torch.ones(len(students), classroom.model.n_actions, device=u.device)
-            share = (legal.float() / legal.sum(-1, keepdim=True)).cumsum(-1)
-            action = (u >= share).sum(-1).clamp(max=classroom.model.n_actions - 1)
+            action = uniform_legal(u.squeeze(-1), observation.legal, classroom.model.n_actions)
             observation = classroom.step(action).observation
         self._varies = latents.std(0) > _MIN_SD
         kept = latents[:, self._varies]

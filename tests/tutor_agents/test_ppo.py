@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutor_agents.rl2.ppo import (
+from tutor_agents.engine.ppo import (
     clipped_surrogate_loss,
     entropy,
     generalised_advantages,

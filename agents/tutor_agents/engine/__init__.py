@@ -1,0 +1,1 @@
+"""What learned tutors share: networks, rollouts, the update of PPO, saving."""

@@ -1,0 +1,65 @@
+"""A trained memory and policy as a tutor, deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutor_agents.engine.networks import Actor, ActorShape
+from tutor_agents.engine.ppo import masked_logits
+from tutor_agents.exported import describe
+from tutor_agents.tutor import Trial
+from tutor_envs.classroom import Observation
+from tutor_envs.student import StudentModel
+
+KIND = "memory"
+"""Of the exported tutor."""
+
+
+class MemoryTutor:
+    """Teaches greedily by what its memory holds of the student."""
+
+    def __init__(self, actor: Actor, name: str, model: StudentModel | None = None) -> None:
+        """A live view of ``actor``; ``model`` only lends the names of actions and responses."""
+        self.name = name
+        self.actor = actor
+        self._model = model
+
+    def begin_trial(self, trial: Trial) -> None:
+        """Forget everything."""
+        self._memory = self.actor.begin(len(trial.students))
+
+    @torch.no_grad()
+    def act(self, observation: Observation) -> Tensor:
+        """Take in what came of the last action, then choose the best next one."""
+        inputs = self.actor.encode(observation)
+        t = self.actor.shape.clock(observation)
+        _, logits, self._memory = self.actor.step(inputs, t, self._memory)
+        return masked_logits(logits, observation.legal).argmax(-1)
+
+    def observe(self, action: Tensor, observation: Observation) -> None:
+        """Nothing: the outcome enters the memory with the next observation."""
+
+    def export(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The tutor to take away; see :func:`tutor_agents.exported.describe`."""
+        description = describe(KIND, self.name, self._model)
+        description["shape"] = self.actor.shape.model_dump()
+        weights = {k: v.detach().cpu().contiguous() for k, v in self.actor.state_dict().items()}
+        return weights, description
+
+
+def rebuild(
+    description: Mapping[str, Any], weights: dict[str, Tensor], device: torch.device | str
+) -> MemoryTutor:
+    """The tutor that ``MemoryTutor.export`` wrote.
+
+    Raises:
+        ValueError: the description is wrong.
+        RuntimeError: the weights do not fit it.
+    """
+    actor = Actor(ActorShape.model_validate(description.get("shape")))
+    actor.load_state_dict(weights)
+    return MemoryTutor(actor.to(device), str(description.get("tutor")))

@@ -1,0 +1,119 @@
+"""One update of PPO on a batch of whole trials, in pieces that a learner composes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from tutor_agents.engine.config import PPOConfig
+from tutor_agents.engine.ppo import (
+    clipped_surrogate_loss,
+    entropy,
+    generalised_advantages,
+    masked_logits,
+    mean_where,
+)
+from tutor_agents.engine.rollout import Rollout
+from tutor_envs.rng import Purpose, uniforms
+from tutor_envs.student import StudentModel
+from tutor_envs.task import TeachingTask
+
+
+def training_task(task: TeachingTask, config: PPOConfig, model: StudentModel) -> TeachingTask:
+    """The same score, paid in the way that is easiest to learn from."""
+    when = "step" if config.step_rewards else task.reward.when
+    expected = (
+        config.expected_rewards
+        and model.has_expected_gain
+        and when == "step"
+        and task.reward.score == "post_test"
+    )
+    reward = task.reward.model_copy(update={"when": when, "expected": expected})
+    return task.model_copy(update={"reward": reward})
+
+
+def advantages_and_targets(
+    rollout: Rollout, v_tm1: Tensor, discount: float, gae_lambda: float
+) -> tuple[Tensor, Tensor]:
+    """Advantages, and value targets, which are raw advantages plus values.
+
+    A trial ends because its budget is spent: nothing is bootstrapped. Who leaves has reached the
+    end. Lesson boundaries do not cut the return.
+
+    Args:
+        rollout: a batch of trials.
+        v_tm1: ``(T, N)`` value of the situation before each action.
+        discount: per teaching action.
+        gae_lambda: see :func:`tutor_agents.engine.ppo.generalised_advantages`.
+
+    Returns:
+        ``(T, N)`` each; the advantages not yet normalised.
+    """
+    v_t = torch.cat([v_tm1[1:], torch.zeros_like(v_tm1[:1])])
+    discount_t = torch.full((len(v_tm1), 1), discount, device=v_tm1.device)
+    discount_t[-1] = 0.0
+    there = rollout.present
+    if there is not None:
+        discount_t = discount_t * torch.cat([there[1:], there[:1]])
+    advantages = generalised_advantages(rollout.reward, discount_t, v_tm1, v_t, gae_lambda)
+    return advantages, advantages + v_tm1
+
+
+def normalised(advantages: Tensor, there: Tensor | None) -> Tensor:
+    """A copy with mean 0 and SD 1 over the steps that count."""
+    counted = advantages if there is None else advantages[there]
+    return (advantages - counted.mean()) / (counted.std() + 1e-8)
+
+
+def explained_variance(targets: Tensor, values: Tensor, there: Tensor | None) -> Tensor:
+    """1 - Var(targets - values) / Var(targets) over the steps that count."""
+    if there is not None:
+        targets, values = targets[there], values[there]
+    return 1 - (targets - values).var() / targets.var().clamp(min=1e-12)
+
+
+def minibatches(seed: int, students: Tensor, config: PPOConfig) -> Iterator[Tensor]:
+    """Indices of whole trials: every trial once in each epoch, in an order drawn by the seed."""
+    for epoch in range(config.epochs):
+        u = uniforms(seed, students, purpose=Purpose.TRAINING, n_lanes=1, lesson=1, step=epoch)
+        yield from u.squeeze(-1).argsort().chunk(config.minibatches)
+
+
+def policy_loss(
+    rollout: Rollout,
+    logits: Tensor,
+    advantages: Tensor,
+    *,
+    clip: float,
+    entropy_weight: float | Tensor,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """PPO's clipped loss less the entropy bonus, and what to log.
+
+    ``train/first_ratio_error`` is the largest distance of an importance ratio from 1: zero up to
+    rounding for the first minibatch after a rollout.
+    """
+    log_probabilities = torch.log_softmax(masked_logits(logits, rollout.legal), dim=-1)
+    logp = log_probabilities.gather(-1, rollout.action.unsqueeze(-1)).squeeze(-1)
+    there = rollout.present
+    surrogate = clipped_surrogate_loss(logp, rollout.logp, advantages, clip, there)
+    exploration = mean_where(entropy(log_probabilities), there)
+    logs = {
+        "loss/policy": surrogate.detach(),
+        "train/entropy": exploration.detach(),
+        "train/kl": mean_where(rollout.logp - logp.detach(), there),
+        "train/first_ratio_error": (torch.exp(logp.detach() - rollout.logp) - 1).abs().max(),
+    }
+    return surrogate - entropy_weight * exploration, logs
+
+
+def take_step(
+    loss: Tensor, networks: nn.Module, optimizer: torch.optim.Optimizer, max_grad_norm: float
+) -> Tensor:
+    """One step down the gradient, clipped; returns the norm before clipping."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(networks.parameters(), max_grad_norm)
+    optimizer.step()
+    return norm

@@ -1,0 +1,8 @@
+"""The memories that a tutor may have."""
+
+from __future__ import annotations
+
+from tutor_agents.memories.config import MemoryConfig, NamedMemory, make_memory
+from tutor_agents.memories.memory import Memory, MemoryState
+
+__all__ = ["Memory", "MemoryConfig", "MemoryState", "NamedMemory", "make_memory"]

@@ -1,0 +1,61 @@
+"""The memory of a tutor: what it carries through a trial.
+
+A memory is causal: what it holds after step t depends on the inputs up to t alone. It has two
+faces with the same output. ``step`` goes one action further and is for acting; ``sequence`` takes
+a whole trial at once and is for training. Both begin empty: a memory is reset at the start of a
+trial and only there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+MemoryState = dict[str, Tensor]
+"""What is carried from one step to the next; students lead every tensor, ``(N, ...)``."""
+
+
+class Memory(nn.Module, ABC):
+    """One kind of memory; inputs and outputs have the same width W.
+
+    Attributes:
+        width: W.
+        n_steps: steps of a trial, T; the longest sequence that the memory must hold.
+    """
+
+    def __init__(self, width: int, n_steps: int) -> None:
+        super().__init__()
+        self.width = width
+        self.n_steps = n_steps
+
+    @abstractmethod
+    def initialise(self) -> None:
+        """Draw the initial weights from torch's generator (seed it first)."""
+
+    @abstractmethod
+    def begin(self, n_students: int) -> MemoryState:
+        """The empty memories of N students, on the device of the weights."""
+
+    @abstractmethod
+    def step(self, x: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
+        """Take in one input.
+
+        Args:
+            x: ``(N, W)``.
+            state: of ``begin`` or the step before; not changed.
+
+        Returns:
+            The output ``(N, W)`` and the memory after it.
+        """
+
+    @abstractmethod
+    def sequence(self, x: Tensor) -> Tensor:
+        """The outputs after every input of a trial, from an empty memory on.
+
+        Args:
+            x: ``(T', N, W)`` with T' <= T.
+
+        Returns:
+            ``(T', N, W)``.
+        """
