@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,6 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from tutor_agents.exported import POLICY_FILE, WEIGHTS_FILE
-from tutor_agents.rl2 import RL2Config, RL2Learner
 from tutor_agents.tutor import Tutor
 from tutor_envs.errors import unknown_name
 from tutor_envs.population import Population
@@ -84,24 +84,39 @@ class MakeLearner(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class LearnerKind:
-    """One learning algorithm.
+    """One learning algorithm; nothing is imported before it is used.
 
     Attributes:
         description: one line for lists.
-        config: the model of its settings (``learner:`` in an experiment).
-        make: builds a learner.
+        module: where its settings and its learner are.
+        config_name: class of its settings (``learner:`` in an experiment) in that module.
+        learner_name: class of the learner in that module.
     """
 
     description: str
-    config: type[BaseModel]
-    make: MakeLearner
+    module: str
+    config_name: str
+    learner_name: str
+
+    @property
+    def config(self) -> type[BaseModel]:
+        """The model of its settings."""
+        return cast(
+            type[BaseModel], getattr(importlib.import_module(self.module), self.config_name)
+        )
+
+    @property
+    def make(self) -> MakeLearner:
+        """Builds a learner."""
+        return cast(MakeLearner, getattr(importlib.import_module(self.module), self.learner_name))
 
 
 LEARNERS: dict[str, LearnerKind] = {
     "rl2": LearnerKind(
-        "learned: a recurrent network that adapts to each student, trained by PPO (RL²)",
-        RL2Config,
-        cast(MakeLearner, RL2Learner),
+        "learned: a memory that adapts to each student, trained by PPO (RL²)",
+        "tutor_agents.rl2",
+        "RL2Config",
+        "RL2Learner",
     )
 }
 """Name of an algorithm (and of the tutor that it trains) -> what it is."""
