@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import safetensors.torch
 from pydantic import BaseModel
@@ -84,39 +84,41 @@ class MakeLearner(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class LearnerKind:
-    """One learning algorithm; nothing is imported before it is used.
+    """One learning algorithm; nothing of it is imported before it is used.
 
     Attributes:
         description: one line for lists.
-        module: where its settings and its learner are.
-        config_name: class of its settings (``learner:`` in an experiment) in that module.
-        learner_name: class of the learner in that module.
+        load: imports the model of its settings (``learner:`` in an experiment) and its learner.
     """
 
     description: str
-    module: str
-    config_name: str
-    learner_name: str
+    load: Callable[[], tuple[type[BaseModel], MakeLearner]]
 
     @property
     def config(self) -> type[BaseModel]:
         """The model of its settings."""
-        return cast(
-            type[BaseModel], getattr(importlib.import_module(self.module), self.config_name)
-        )
+        return self.load()[0]
 
     @property
     def make(self) -> MakeLearner:
         """Builds a learner."""
-        return cast(MakeLearner, getattr(importlib.import_module(self.module), self.learner_name))
+        return self.load()[1]
+
+
+def _of(
+    module: str, config: str, learner: str
+) -> Callable[[], tuple[type[BaseModel], MakeLearner]]:
+    def load() -> tuple[type[BaseModel], MakeLearner]:
+        found = importlib.import_module(module)
+        return getattr(found, config), getattr(found, learner)
+
+    return load
 
 
 LEARNERS: dict[str, LearnerKind] = {
     "rl2": LearnerKind(
         "learned: a memory that adapts to each student, trained by PPO (RL²)",
-        "tutor_agents.rl2",
-        "RL2Config",
-        "RL2Learner",
+        _of("tutor_agents.rl2", "RL2Config", "RL2Learner"),
     )
 }
 """Name of an algorithm (and of the tutor that it trains) -> what it is."""

@@ -100,7 +100,7 @@ class TallyLearner:
 @pytest.fixture(autouse=True)
 def tally(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the tiny learner known as ``algorithm: tally``."""
-    kind = LearnerKind("a tiny learner", TallyConfig, TallyLearner)  # type: ignore[arg-type]
+    kind = LearnerKind("a tiny learner", lambda: (TallyConfig, TallyLearner))  # type: ignore[arg-type,return-value]
     monkeypatch.setitem(LEARNERS, "tally", kind)
 
 
