@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tutor_agents.engine.networks import Actor, ActorShape
 from tutor_agents.engine.ppo import masked_logits
+from tutor_agents.engine.skill_actor import SkillActor, make_actor
 from tutor_agents.exported import describe
 from tutor_agents.tutor import Trial
 from tutor_envs.classroom import Observation
@@ -22,7 +23,9 @@ KIND = "memory"
 class MemoryTutor:
     """Teaches greedily by what its memory holds of the student."""
 
-    def __init__(self, actor: Actor, name: str, model: StudentModel | None = None) -> None:
+    def __init__(
+        self, actor: Actor | SkillActor, name: str, model: StudentModel | None = None
+    ) -> None:
         """A live view of ``actor``; ``model`` only lends the names of actions and responses."""
         self.name = name
         self.actor = actor
@@ -60,6 +63,6 @@ def rebuild(
         ValueError: the description is wrong.
         RuntimeError: the weights do not fit it.
     """
-    actor = Actor(ActorShape.model_validate(description.get("shape")))
+    actor = make_actor(ActorShape.model_validate(description.get("shape")))
     actor.load_state_dict(weights)
     return MemoryTutor(actor.to(device), str(description.get("tutor")))

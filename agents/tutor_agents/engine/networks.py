@@ -14,7 +14,7 @@ trial and lesson (its first row, and every row with step 0).
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,6 +25,9 @@ from tutor_agents.memories.config import GRUConfig
 from tutor_envs.classroom import Observation
 from tutor_envs.student import StudentModel
 from tutor_envs.task import TeachingTask
+
+Network = Literal["joint", "per_skill"]
+"""How an actor sees its actions: each for itself, or skills alike (``engine/skill_actor.py``)."""
 
 
 class Inputs(NamedTuple):
@@ -53,12 +56,26 @@ class ActorShape(BaseModel):
     n_signals: int = Field(0, ge=0, description="real-valued observables that are inputs")
     hidden_size: int = Field(ge=1)
     memory: NamedMemory = Field(default_factory=GRUConfig)
+    skill_of_action: tuple[int, ...] = Field((), description="index of the skill; () if not used")
+    way_of_action: tuple[int, ...] = Field((), description="index of (activity, modality)")
 
     @classmethod
     def of(
-        cls, model: StudentModel, task: TeachingTask, hidden_size: int, memory: MemoryConfig
+        cls,
+        model: StudentModel,
+        task: TeachingTask,
+        hidden_size: int,
+        memory: MemoryConfig,
+        network: Network = "joint",
     ) -> ActorShape:
-        """The shape for a student model's actions and responses and a task's clock."""
+        """The shape for a student model's actions and responses and a task's clock.
+
+        Raises:
+            ValueError: a per-skill network, and actions that are not every skill in every way.
+        """
+        skill_of_action, way_of_action = (
+            _skills_and_ways(model) if network == "per_skill" else ((), ())
+        )
         return cls(
             n_actions=model.n_actions,
             n_responses=model.n_responses,
@@ -68,6 +85,8 @@ class ActorShape(BaseModel):
             n_signals=len(model.signal_names),
             hidden_size=hidden_size,
             memory=memory,
+            skill_of_action=skill_of_action,
+            way_of_action=way_of_action,
         )
 
     @property
@@ -78,6 +97,22 @@ class ActorShape(BaseModel):
     def clock(self, observation: Observation) -> int:
         """Teaching actions of the trial so far, t."""
         return observation.lesson * self.n_steps + observation.step
+
+
+def _skills_and_ways(model: StudentModel) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Index of the skill of each action, and of its way: the pair (activity, modality)."""
+    ways = list(dict.fromkeys((action.activity, action.modality) for action in model.actions))
+    taught = [(action.skill, (action.activity, action.modality)) for action in model.actions]
+    if len(taught) < 2 or set(taught) != {(skill, way) for skill in model.skills for way in ways}:
+        raise ValueError(
+            f"`network` must be 'joint' for student model `{model.name}`: 'per_skill' needs every "
+            "skill to be taught by every activity in every modality"
+        )
+    skills = list(model.skills)
+    return (
+        tuple(skills.index(str(skill)) for skill, _ in taught),
+        tuple(ways.index(way) for _, way in taught),
+    )
 
 
 class Policy(Protocol):

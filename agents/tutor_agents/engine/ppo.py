@@ -7,13 +7,14 @@ from torch import Tensor
 
 
 def generalised_advantages(
-    r_t: Tensor, discount_t: Tensor, v_tm1: Tensor, v_t: Tensor, gae_lambda: float
+    r_t: Tensor, discount_t: Tensor, v_tm1: Tensor, v_t: Tensor, gae_lambda: float | Tensor
 ) -> Tensor:
     """Generalised advantage estimates (Schulman et al. 2016, arXiv 1506.02438).
 
     ``delta_t = r_t + discount_t v_t - v_tm1`` and ``A_t = delta_t + discount_t lambda A_{t+1}``.
     A per-step discount makes termination (0), truncation (gamma, with ``v_t`` the value of the
-    final observation) and lesson boundaries (gamma: nothing happens) plain values.
+    final observation) and lesson boundaries (gamma: nothing happens) plain values. Differentiable
+    in all its arguments.
 
     Args:
         r_t: ``(T, N)`` reward after action t.
@@ -26,12 +27,11 @@ def generalised_advantages(
         ``(T, N)``.
     """
     delta_t = r_t + discount_t * v_t - v_tm1
-    advantages = torch.empty_like(delta_t)
-    following = torch.zeros_like(delta_t[0])
+    following, advantages = torch.zeros_like(delta_t[0]), []
     for t in range(len(delta_t) - 1, -1, -1):
         following = delta_t[t] + discount_t[t] * gae_lambda * following
-        advantages[t] = following
-    return advantages
+        advantages.append(following)
+    return torch.stack(advantages[::-1])
 
 
 def mean_where(values: Tensor, there: Tensor | None) -> Tensor:

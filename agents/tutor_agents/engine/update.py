@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,12 +36,12 @@ def training_task(task: TeachingTask, config: PPOConfig, model: StudentModel) ->
 
 
 def advantages_and_targets(
-    rollout: Rollout, v_tm1: Tensor, discount: float, gae_lambda: float
+    rollout: Rollout, v_tm1: Tensor, discount: float | Tensor, gae_lambda: float | Tensor
 ) -> tuple[Tensor, Tensor]:
     """Advantages, and value targets, which are raw advantages plus values.
 
     A trial ends because its budget is spent: nothing is bootstrapped. Who leaves has reached the
-    end. Lesson boundaries do not cut the return.
+    end. Lesson boundaries do not cut the return. Differentiable in discount and lambda.
 
     Args:
         rollout: a batch of trials.
@@ -52,11 +53,12 @@ def advantages_and_targets(
         ``(T, N)`` each; the advantages not yet normalised.
     """
     v_t = torch.cat([v_tm1[1:], torch.zeros_like(v_tm1[:1])])
-    discount_t = torch.full((len(v_tm1), 1), discount, device=v_tm1.device)
-    discount_t[-1] = 0.0
+    goes_on = torch.ones_like(v_tm1[:, :1])
+    goes_on[-1] = 0.0
     there = rollout.present
     if there is not None:
-        discount_t = discount_t * torch.cat([there[1:], there[:1]])
+        goes_on = goes_on * torch.cat([there[1:], there[:1]])
+    discount_t = goes_on * discount
     advantages = generalised_advantages(rollout.reward, discount_t, v_tm1, v_t, gae_lambda)
     return advantages, advantages + v_tm1
 
@@ -74,7 +76,19 @@ def explained_variance(targets: Tensor, values: Tensor, there: Tensor | None) ->
     return 1 - (targets - values).var() / targets.var().clamp(min=1e-12)
 
 
-def minibatches(seed: int, students: Tensor, config: PPOConfig) -> Iterator[Tensor]:
+class Passes(Protocol):
+    """Settings of the passes over a batch."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over each batch of trials."""
+
+    @property
+    def minibatches(self) -> int:
+        """Minibatches per pass."""
+
+
+def minibatches(seed: int, students: Tensor, config: Passes) -> Iterator[Tensor]:
     """Indices of whole trials: every trial once in each epoch, in an order drawn by the seed."""
     for epoch in range(config.epochs):
         u = uniforms(seed, students, purpose=Purpose.TRAINING, n_lanes=1, lesson=1, step=epoch)

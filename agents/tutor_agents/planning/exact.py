@@ -190,13 +190,14 @@ class ExactPlanner:
         return self._graphs(self._kernels, whole=self.task.n_lessons > 1)
 
     @cached_property
-    def _graph(self) -> BeliefGraph:
+    def graph(self) -> BeliefGraph:
+        """All beliefs that can arise in a trial, level by level."""
         n_lessons = self.task.n_lessons
         return self._beliefs(self.types.prior, self._type_graphs, n_lessons, self._progress)
 
     @cached_property
     def _future(self) -> Tensor | None:
-        return policies.last_future(self._graph)
+        return policies.last_future(self.graph)
 
     def _tell(self, line: str) -> None:
         if self._progress is not None:
@@ -210,7 +211,7 @@ class ExactPlanner:
     # -- what adapts -------------------------------------------------------------------------------
     @cached_property
     def _optimum(self) -> tuple[float, policies.Policy]:
-        value, policy = policies.optimal(self._graph.levels, self._future)
+        value, policy = policies.optimal(self.graph.levels, self._future)
         return self._in_task_units(value), policy
 
     def bayes(self) -> float:
@@ -223,7 +224,7 @@ class ExactPlanner:
 
     def plan(self) -> list[PlanStep]:
         """The Bayes-optimal plan, one step for each step of the trial."""
-        return plan_table(self._graph, self._optimum[1])
+        return plan_table(self.graph, self._optimum[1])
 
     def lookahead(self, depth: int) -> TiedValue:
         """A tutor who at each step maximises the expected reward of the next ``depth`` steps.
@@ -236,7 +237,7 @@ class ExactPlanner:
         """
         if depth < 1:
             raise ValueError(f"`depth` must be >= 1, got {depth}")
-        levels = self._graph.levels
+        levels = self.graph.levels
         q = policies.lookahead(levels, self._future, depth)
         value = policies.value_of(levels, self._future, [policies.first_best(x) for x in q])
         choices = [policies.tied(x) for x in q]
@@ -247,16 +248,16 @@ class ExactPlanner:
 
     def thompson(self) -> float:
         """Posterior sampling of the type, anew at every step; ties to the lowest action index."""
-        return self._in_task_units(thompson_value(self._graph))
+        return self._in_task_units(thompson_value(self.graph))
 
     def thompson_range(self) -> tuple[float, float]:
         """As ``thompson``, with every tie decided for the worst, and for the best."""
-        worst, best = (thompson_value(self._graph, ties) for ties in (Ties.WORST, Ties.BEST))
+        worst, best = (thompson_value(self.graph, ties) for ties in (Ties.WORST, Ties.BEST))
         return self._in_task_units(worst), self._in_task_units(best)
 
     def size(self) -> SearchSize:
         """How large the search was."""
-        graph = self._graph
+        graph = self.graph
         return SearchSize(sum(g.n_nodes for g in graph.types), graph.n_nodes, graph.n_branches)
 
     # -- what knows more ---------------------------------------------------------------------------

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from tutor_agents.distill.config import WarmStart
 from tutor_agents.engine.config import PPOConfig
+from tutor_agents.engine.networks import Network
 from tutor_agents.memories import NamedMemory
 from tutor_agents.memories.config import GRUConfig
 
@@ -15,7 +17,21 @@ class RL2Config(PPOConfig):
     """Hyper-parameters of RL² with PPO."""
 
     algorithm: Literal["rl2"] = "rl2"
+    network: Network = Field(
+        "joint",
+        description="joint: each action for itself; per_skill: what is learned of one skill holds "
+        "for all",
+    )
     memory: NamedMemory = Field(default_factory=GRUConfig, description="what it remembers with")
     belief_weight: float = Field(
         0.5, ge=0, description="auxiliary head: predict latents and the next response from memory"
     )
+    warm_start: WarmStart | None = Field(
+        None, description="distil a teacher first, then continue with PPO; {} for the defaults"
+    )
+
+    @model_validator(mode="after")
+    def _check_warm_start(self) -> RL2Config:
+        if self.warm_start is not None:
+            self.warm_start.check_divides(self.n_trials, where="warm_start.")
+        return self

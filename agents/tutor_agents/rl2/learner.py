@@ -1,4 +1,8 @@
-"""The training of RL²: roll out whole trials with new students, update by PPO, repeat."""
+"""The training of RL²: roll out whole trials with new students, update by PPO, repeat.
+
+With a warm start the first updates distil a teacher instead, and train the critic on the returns of
+the policy that arises, so that PPO begins with a policy that teaches and a critic that knows it.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,15 @@ import time
 import torch
 from torch import Tensor, nn
 
+from tutor_agents.distill.distiller import Distiller
 from tutor_agents.engine.belief import belief_loss
 from tutor_agents.engine.memory_tutor import MemoryTutor
-from tutor_agents.engine.networks import Actor, ActorShape, BeliefHead, Critic
+from tutor_agents.engine.networks import ActorShape, BeliefHead, Critic
 from tutor_agents.engine.ppo import mean_where
 from tutor_agents.engine.privileged import Privileged
 from tutor_agents.engine.rollout import Rollout, roll_out
 from tutor_agents.engine.saved_state import restore_state, state_tensors
+from tutor_agents.engine.skill_actor import make_actor
 from tutor_agents.engine.update import (
     advantages_and_targets,
     explained_variance,
@@ -41,14 +47,20 @@ class RL2Learner:
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Build networks and optimiser; everything random follows from ``seed``."""
+        """Build networks and optimiser; everything random follows from ``seed``.
+
+        Raises:
+            ValueError: the teacher of the warm start cannot teach these students, or the network
+                does not fit their actions.
+        """
         self.config = config
         self.population = population
         self.task = task
         self.seed = seed
         self.device = torch.device(device)
         self.steps_per_update = config.n_trials * task.n_trial_steps
-        self.n_updates = max(1, -(-config.total_steps // self.steps_per_update))
+        self._n_warm = self._updates_for(config.warm_start.total_steps) if config.warm_start else 0
+        self.n_updates = self._n_warm + self._updates_for(config.total_steps)
         self.updates_done = 0
         model, width = population.student_model, config.hidden_size
         self._classroom = Classroom(
@@ -58,7 +70,8 @@ class RL2Learner:
         n_features = self._privileged.n_features if config.critic == "privileged" else 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.actor = Actor(ActorShape.of(model, task, width, config.memory))
+            shape = ActorShape.of(model, task, width, config.memory, config.network)
+            self.actor = make_actor(shape)
             critic = Critic(n_features, task.n_trial_steps, width)
             belief = BeliefHead(width, self._privileged.n_types, self._privileged.n_latents, model)
             self.actor.initialise()
@@ -69,6 +82,18 @@ class RL2Learner:
         self._adam = torch.optim.Adam(
             self._networks.parameters(), lr=config.learning_rate, eps=1e-5
         )
+        self._distiller = None
+        if config.warm_start is not None:
+            self._distiller = Distiller(
+                config.warm_start,
+                self.actor,
+                self._networks,
+                self._classroom,
+                task,
+                self._privileged,
+                more_loss=self._warm_critic,
+                with_features=config.critic == "privileged",
+            )
 
     # -- for the laboratory -------------------------------------------------------------------
     def tutor(self) -> MemoryTutor:
@@ -77,15 +102,15 @@ class RL2Learner:
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights and optimiser state, by name."""
-        return state_tensors(self._networks, {"adam": self._adam})
+        return state_tensors(self._networks, self._optimizers(self.updates_done))
 
     def counters(self) -> dict[str, int]:
         """Progress, with its unit in the name."""
-        per_update = self.config.epochs * self.config.minibatches
-        return {
-            "updates_done": self.updates_done,
-            "optimizer_steps": self.updates_done * per_update,
-        }
+        warm = min(self.updates_done, self._n_warm)
+        steps = (self.updates_done - warm) * self.config.epochs * self.config.minibatches
+        if self._distiller is not None:
+            steps += warm * self._distiller.optimizer_steps_per_update
+        return {"updates_done": self.updates_done, "optimizer_steps": steps}
 
     def restore(self, tensors: dict[str, Tensor], counters: dict[str, int]) -> None:
         """Continue where ``tensors()`` and ``counters()`` were taken.
@@ -93,27 +118,52 @@ class RL2Learner:
         Raises:
             ValueError: they belong to another network.
         """
-        restore_state(self._networks, {"adam": self._adam}, tensors)
+        restore_state(self._networks, self._optimizers(counters["updates_done"]), tensors)
         self.updates_done = counters["updates_done"]
 
     def update(self) -> dict[str, float]:
         """Teach one batch of new students and learn from it; returns what to log."""
         started_s = time.perf_counter()
-        remaining = 1 - self.updates_done / self.n_updates
-        for group in self._adam.param_groups:
-            group["lr"] = self.config.learning_rate * remaining
         start = self.updates_done * self.config.n_trials
         students = student_indices(Split.TRAIN, self.config.n_trials, start).to(self.device)
-        rollout = self._roll_out(students)
-        logs = self._learn(rollout, students, self.config.entropy_weight * remaining)
+        is_ppo = self.updates_done >= self._n_warm
+        logs = self._ppo(students) if is_ppo else self._distil(students)
         self.updates_done += 1
         duration_s = time.perf_counter() - started_s
+        return {**logs, "perf/steps_per_s": self.steps_per_update / duration_s}
+
+    # -- the two phases -----------------------------------------------------------------------
+    def _updates_for(self, total_steps: int) -> int:
+        return max(1, -(-total_steps // self.steps_per_update))
+
+    def _optimizers(self, updates_done: int) -> dict[str, torch.optim.Optimizer]:
+        """Each phase has its own: PPO does not inherit the moments of another loss."""
+        if self._distiller is not None and updates_done < self._n_warm:
+            return {"distill": self._distiller.adam}
+        return {"adam": self._adam}
+
+    def _distil(self, students: Tensor) -> dict[str, float]:
+        assert self._distiller is not None
+        logs = self._distiller.update(students, 1 - self.updates_done / self._n_warm)
+        return {**logs, "train/is_ppo": 0.0}
+
+    def _ppo(self, students: Tensor) -> dict[str, float]:
+        config = self.config
+        done, total = self.updates_done - self._n_warm, self.n_updates - self._n_warm
+        remaining = 1 - done / total
+        scale = 1.0 if config.warm_start is None else config.warm_start.ppo_scale
+        learning_rate = config.learning_rate * scale * remaining
+        entropy_weight = config.entropy_weight * scale * remaining
+        for group in self._adam.param_groups:
+            group["lr"] = learning_rate
+        rollout = self._roll_out(students)
+        logs = self._learn(rollout, students, entropy_weight)
         return {
             "train/return": rollout.reward.sum(0).mean().item(),
-            "train/learning_rate": self.config.learning_rate * remaining,
-            "train/entropy_weight": self.config.entropy_weight * remaining,
+            "train/learning_rate": learning_rate,
+            "train/entropy_weight": entropy_weight,
             **{name: value.item() for name, value in logs.items()},
-            "perf/steps_per_s": self.steps_per_update / duration_s,
+            **({} if config.warm_start is None else {"train/is_ppo": 1.0}),
         }
 
     # -- inside -------------------------------------------------------------------------------
@@ -160,12 +210,28 @@ class RL2Learner:
         loss, logs = policy_loss(
             rollout, logits, advantages, clip=config.clip, entropy_weight=entropy_weight
         )
+        loss, more = self._with_side_losses(loss, rollout, hidden, targets)
+        return loss, logs | more
+
+    def _with_side_losses(
+        self, loss: Tensor, rollout: Rollout, hidden: Tensor, targets: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add the critic's and the belief head's; returns them to log, too."""
+        config = self.config
         error = (self._values(rollout, hidden) - targets).square()
         value = 0.5 * mean_where(error, rollout.present)
         loss = loss + config.value_weight * value
-        logs["loss/value"] = value.detach()
+        logs = {"loss/value": value.detach()}
         if config.belief_weight > 0:
             belief, belief_logs = belief_loss(self._belief, rollout, hidden)
             loss = loss + config.belief_weight * belief
             logs |= belief_logs
         return loss, logs
+
+    def _warm_critic(
+        self, loss: Tensor, rollout: Rollout, hidden: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """While a teacher is distilled the critic learns whole returns, nothing bootstrapped."""
+        zero = torch.zeros_like(rollout.reward)
+        _, returns = advantages_and_targets(rollout, zero, self.config.discount, 1.0)
+        return self._with_side_losses(loss, rollout, hidden, returns)
