@@ -109,6 +109,7 @@ class _Reader:
         self.name = name
         self.origins: dict[KeyPath, str] = {}
         self.open: set[int] = set()
+        self.checked: set[int] = set()
 
     def error(self, node: yaml.Node, text: str) -> ValueError:
         mark = node.start_mark
@@ -130,6 +131,18 @@ class _Reader:
         return value
 
     def read_mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[Any, Any]:
+        if id(node) not in self.checked:  # flattening, below, adds the merged keys to the node
+            self.check_keys(node)
+            self.checked.add(id(node))
+        self.loader.flatten_mapping(node)
+        data = {}
+        for key_node, value_node in node.value:
+            key = self.loader.construct_object(key_node)
+            self.origins[(*path, key)] = f"{self.name}:{key_node.start_mark.line + 1}"
+            data[key] = self.read(value_node, (*path, key))
+        return data
+
+    def check_keys(self, node: yaml.MappingNode) -> None:
         lines: dict[Any, int] = {}
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
@@ -139,13 +152,6 @@ class _Reader:
                 first = f"first on line {lines[key]}"
                 raise self.error(key_node, f"the key `{key}` stands twice, {first}")
             lines[key] = line
-        self.loader.flatten_mapping(node)
-        data = {}
-        for key_node, value_node in node.value:
-            key = self.loader.construct_object(key_node)
-            self.origins[(*path, key)] = f"{self.name}:{key_node.start_mark.line + 1}"
-            data[key] = self.read(value_node, (*path, key))
-        return data
 
 
 def parse_yaml(text: str, name: str) -> Document:

@@ -68,6 +68,13 @@ def test_merge_keys_work_and_are_no_duplicates() -> None:
     assert data["c"] == {"x": 1, "y": 3}
 
 
+def test_a_mapping_that_merges_and_overrides_can_be_used_again() -> None:
+    text = "a: &a {x: 1, y: 2}\nb: &b {<<: *a, y: 3}\nc: *b\nd: {<<: *b, x: 4}"
+    data = parse_yaml(text, "f").data
+    assert data["b"] == data["c"] == {"x": 1, "y": 3}
+    assert data["d"] == {"x": 4, "y": 3}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
