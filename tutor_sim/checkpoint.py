@@ -14,6 +14,7 @@ The manifest (``format`` 1):
 ``counters``     progress; the unit of each is its name (``updates_done``, ...)
 ``best``         the best checkpoint so far by validation: its ``updates_done`` and ``score``
 ``elapsed_s``    seconds of training so far
+``cpu_s``        CPU-seconds of training so far, all threads together
 ``versions``     of Python and the libraries that wrote it
 ``tensors``      name -> dtype and shape
 ``n_bytes``      size of the tensors' file
@@ -70,6 +71,7 @@ class Manifest(BaseModel):
     counters: dict[str, int]
     best: Best | None
     elapsed_s: float
+    cpu_s: float = 0.0
     versions: dict[str, str]
     tensors: dict[str, TensorInfo]
     n_bytes: int
@@ -97,6 +99,7 @@ def save_checkpoint(
     counters: Mapping[str, int],
     best: Best | None,
     elapsed_s: float,
+    cpu_s: float = 0.0,
 ) -> None:
     """Write a checkpoint; ``counters["updates_done"]`` names it.
 
@@ -111,6 +114,7 @@ def save_checkpoint(
         counters=dict(counters),
         best=best,
         elapsed_s=elapsed_s,
+        cpu_s=cpu_s,
         versions=versions(),
         tensors={name: _info(tensor) for name, tensor in plain.items()},
         n_bytes=len(data),

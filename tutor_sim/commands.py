@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +13,17 @@ from rich.text import Text
 
 from tutor_envs.population import Population
 from tutor_envs.population_files import POPULATIONS
-from tutor_sim.compare import ComparisonResult, Training, compare
+from tutor_sim.compare import ComparisonResult, Learned, Training, check_plug_ins, compare
 from tutor_sim.config import Experiment, TutorSpec
+from tutor_sim.evaluation import Role
 from tutor_sim.experiment_files import load_experiment, load_experiments, load_population
 from tutor_sim.files import saving
-from tutor_sim.learners import LearnedTutor
+from tutor_sim.metrics import read_metrics
+from tutor_sim.pictures import Picture
 from tutor_sim.runs import Run
 from tutor_sim.stopping import Interrupted
 from tutor_sim.tensorboard import Board
-from tutor_sim.training import Trained, load_best, train
+from tutor_sim.training import Trained, load_best, make_learner, train
 
 
 def resolve_device(name: str) -> str:
@@ -70,6 +73,12 @@ def train_file(
     """
     device = resolve_device(device)
     experiment = load_experiment(path, overrides=overrides, seed=seed)
+    if experiment.has_parts:
+        what = "`learners`" if experiment.learners else "`seeds`"
+        raise ValueError(
+            f"{path}: {what} mean several trainings, and `tutor-sim train` is for one; "
+            "`tutor-sim compare` trains and compares them all"
+        )
     if experiment.learner is None:
         raise ValueError(
             f"{path}: `learner` is missing: nothing to train; `tutor-sim compare` evaluates tutors"
@@ -122,40 +131,75 @@ def finish(run: Run, *, device: str, console: Console, log: Console) -> Comparis
     torch.set_num_threads(run.n_threads)
     log.print(Text(f"run folder: {run.folder}"), soft_wrap=True)
     again = f"tutor-sim resume {run.folder}"
-    trained = None
     try:
-        if run.experiment.learner is not None:
-            trained = train(run, device=device, console=log)
-        result = _evaluate(run, trained, device, console)
-        if trained is not None:
-            _show_on_board(run, trained, result)
+        if run.command == "compare":
+            check_plug_ins(run.experiment, device)
+        learned = _train_all(run, device, log)
+        result = _evaluate(run, learned, device, console)
+        _show_on_boards(run, result)
     except Interrupted as stop:
         raise Interrupted(f"{stop} Go on with: {again}") from None
     except KeyboardInterrupt:
         raise Interrupted(f"Stopped in the evaluation. Go on with: {again}") from None
+    tutors = (
+        ("trained tutors", run.parts) if run.experiment.has_parts else ("trained tutor", run.tutor)
+    )
     for what, value in (
         ("report", str(run.report)),
-        ("TensorBoard", f"tensorboard --logdir {run.folder.parent}"),
-        *([("trained tutor", str(run.tutor))] if trained else []),
+        ("TensorBoard", f"tensorboard --logdir {_board_folder(run)}"),
+        *([(tutors[0], str(tutors[1]))] if learned else []),
     ):
         console.print(Text(f"{what}: {value}"), soft_wrap=True)
     return result
 
 
-def _evaluate(run: Run, trained: Trained | None, device: str, console: Console) -> ComparisonResult:
+def _board_folder(run: Run) -> Path:
+    return run.parts if run.experiment.has_parts else run.folder.parent
+
+
+def _train_all(run: Run, device: str, log: Console) -> list[Learned]:
+    """Train what the experiment says, each from its last checkpoint on; nothing is done twice."""
+    experiment = run.experiment
+    if not experiment.has_parts:
+        if experiment.learner is None:
+            return []
+        trained = train(run, device=device, console=log)
+        return [Learned.of(trained.tutor, _training(trained))]
+    seeds = experiment.training_seeds
+    for name in experiment.learned:  # what cannot be trained is refused before anything is
+        make_learner(experiment.part(name, seeds[0]), device)
+    learned = []
+    for seed in seeds:
+        for name in experiment.learned:
+            part = run.part(name, seed)
+            training = _training(train(part, device=device, console=log))
+            best = functools.partial(load_best, part, device)
+            learned.append(Learned(name, best, training, seed))
+    return learned
+
+
+def _training(trained: Trained) -> Training:
+    return Training(
+        trained.learning_curve, trained.teaching_steps, trained.elapsed_s, trained.cpu_s
+    )
+
+
+def _evaluate(
+    run: Run, learned: Sequence[Learned], device: str, console: Console
+) -> ComparisonResult:
     experiment = run.experiment
     if run.command == "train":
         experiment = _with_tutors(experiment, ["random"])
     return compare(
         experiment,
         folder=run.folder,
-        learned=[trained.tutor] if trained else [],
-        training=Training(trained.learning_curve, trained.teaching_steps, trained.elapsed_s)
-        if trained
-        else None,
+        learned=learned,
         device=device,
         console=console,
-        commands=[f"tensorboard --logdir {run.folder.parent}", f"tutor-sim evaluate {run.folder}"],
+        commands=[
+            f"tensorboard --logdir {_board_folder(run)}",
+            f"tutor-sim evaluate {run.folder}",
+        ],
     )
 
 
@@ -164,12 +208,26 @@ def _with_tutors(experiment: Experiment, names: Sequence[str]) -> Experiment:
     return experiment.model_copy(update={"tutors": specs})
 
 
-def _show_on_board(run: Run, trained: Trained, result: ComparisonResult) -> None:
+def _show_on_boards(run: Run, result: ComparisonResult) -> None:
     """Put the final numbers and pictures into TensorBoard, one step after the last update."""
-    step = trained.teaching_steps + 1
+    for evaluation in result.evaluations:
+        if evaluation.role is not Role.LEARNED:
+            continue
+        if evaluation.training_seed is None:
+            metrics = result.summary[evaluation.tutor].metrics()
+            _show_on_board(run, metrics, result.pictures)
+        else:
+            part = run.part(evaluation.tutor, evaluation.training_seed)
+            lessons = enumerate(evaluation.scores.mean(axis=0).tolist(), start=1)
+            metrics = {f"eval/score_lesson_{k}": score for k, score in lessons}
+            _show_on_board(part, {"eval/score": evaluation.score} | metrics)
+
+
+def _show_on_board(run: Run, metrics: dict[str, float], pictures: Sequence[Picture] = ()) -> None:
+    step = int(read_metrics(run.metrics)[-1]["teaching_steps"]) + 1
     board = Board(run.tensorboard, from_step=step)
-    board.final(run.experiment, result.summary[trained.tutor.name].metrics(), step)
-    for picture in result.pictures:
+    board.final(run.experiment, metrics, step)
+    for picture in pictures:
         board.picture(picture.tag, picture.draw(), step)
     board.close()
 
@@ -203,9 +261,6 @@ def evaluate_run(
     taught = experiment.population
     if population is not None:
         taught = _find_population(taught, population)
-    learned: list[LearnedTutor] = []
-    if experiment.learner is not None:
-        learned = [load_best(run, device)]
     n_students = n_students or experiment.evaluation.n_students
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", taught.name)
     target = folder / "evaluations" / f"{name}-{n_students}"
@@ -214,7 +269,7 @@ def evaluate_run(
     result = compare(
         experiment,
         folder=target,
-        learned=learned,
+        learned=_best_so_far(run, device),
         population=taught,
         n_students=n_students,
         device=device,
@@ -222,6 +277,18 @@ def evaluate_run(
     )
     console.print(Text(f"report: {result.report}"), soft_wrap=True)
     return result
+
+
+def _best_so_far(run: Run, device: str) -> list[Learned]:
+    """The learned tutors of a run, whose training need not be finished."""
+    experiment = run.experiment
+    if not experiment.has_parts:
+        return [] if experiment.learner is None else [Learned.of(load_best(run, device))]
+    return [
+        Learned(name, functools.partial(load_best, run.part(name, seed), device), seed=seed)
+        for seed in experiment.training_seeds
+        for name in experiment.learned
+    ]
 
 
 def _find_population(own: Population, wanted: str) -> Population:

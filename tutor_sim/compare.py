@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,16 +12,18 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from tutor_agents.registry import make_tutor
+from tutor_agents.plug_ins import is_plug_in
+from tutor_agents.registry import TUTORS, make_tutor
 from tutor_agents.tutor import Tutor
 from tutor_envs.population import Population, Split
-from tutor_sim.config import Experiment
+from tutor_sim.adaptation_table import adaptation_tables
+from tutor_sim.config import Experiment, TutorSpec
 from tutor_sim.evaluation import Evaluation, Role, evaluate
 from tutor_sim.figures import LearningPoint, score_label
 from tutor_sim.pictures import Picture, has_preferences, pictures
 from tutor_sim.report import STYLES_ARE_CONTESTED, Report, write_report
 from tutor_sim.results import write_results, write_summary
-from tutor_sim.summary import BAYES, Summary, summarise
+from tutor_sim.summary import BAYES, Cost, Summary, summarise
 from tutor_sim.tables import results_table
 from tutor_sim.versions import versions
 
@@ -31,17 +34,41 @@ REPORT_FILE = "report.html"
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """How the learned tutor came about.
+    """How a learned tutor came about.
 
     Attributes:
         learning_curve: its validations.
         teaching_steps: teaching actions it was trained on.
         elapsed_s: seconds of training.
+        cpu_s: CPU-seconds of training.
     """
 
     learning_curve: Sequence[LearningPoint]
     teaching_steps: int
     elapsed_s: float
+    cpu_s: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """A learned tutor to compare.
+
+    Attributes:
+        name: how tables call it; the same for all seeds of one learner.
+        make: brings it, when its turn comes.
+        training: how it came about; None: unknown.
+        seed: of training; None where there was one training only.
+    """
+
+    name: str
+    make: Callable[[], Tutor]
+    training: Training | None = None
+    seed: int | None = None
+
+    @classmethod
+    def of(cls, tutor: Tutor, training: Training | None = None) -> Learned:
+        """A tutor that is there already."""
+        return cls(tutor.name, functools.partial(_itself, tutor), training)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +99,7 @@ def compare(
     experiment: Experiment,
     *,
     folder: Path,
-    learned: Sequence[Tutor] = (),
-    training: Training | None = None,
+    learned: Sequence[Learned] = (),
     population: Population | None = None,
     n_students: int | None = None,
     device: str = "cpu",
@@ -89,8 +115,7 @@ def compare(
     Args:
         experiment: the population, the task, the tutors.
         folder: an existing folder for ``results.parquet``, ``summary.json`` and ``report.html``.
-        learned: trained tutors; they take the place of the experiment's algorithm in its list.
-        training: how they were trained, for the report.
+        learned: trained tutors; they take the place of the experiment's learners in its list.
         population: whose students are taught; the experiment's unless given.
         n_students: how many; as the experiment says unless given.
         device: of PyTorch; the learned tutors must be there.
@@ -111,8 +136,9 @@ def compare(
     evaluations: list[Evaluation] = []
     notes: list[str] = []
     with (console or Console(quiet=True)).status("") as status:
-        for name, role, make in _candidates(experiment, learned, device):
-            status.update(Text(f"evaluating {name}"))
+        for name, role, make, training_seed in _candidates(experiment, learned, device):
+            seed_text = "" if training_seed is None else f", seed {training_seed}"
+            status.update(Text(f"evaluating {name}{seed_text}"))
             try:
                 tutor = make()
             except ValueError as error:
@@ -130,6 +156,10 @@ def compare(
                 role=role if same or role is not Role.OPTIMUM else Role.BASELINE,
                 device=device,
             )
+            if role is Role.LEARNED:
+                evaluation = dataclasses.replace(
+                    evaluation, tutor=name, training_seed=training_seed
+                )
             evaluations.append(evaluation)
     if not same:
         notes.append(
@@ -138,10 +168,10 @@ def compare(
         )
     if not evaluations:
         raise ValueError("`tutors` must name at least one tutor that can be evaluated, got none.")
-    summary = summarise(evaluations, exact=experiment.reference_values if same else None)
-    curve = training.learning_curve if training else ()
-    shown = pictures(evaluations, summary, curve)
-    notes += _notes(evaluations, learned)
+    exact = experiment.reference_values if same else None
+    summary = summarise(evaluations, exact=exact, costs=_costs(learned))
+    shown = pictures(evaluations, summary, _learning_curves(learned))
+    notes += _notes(evaluations, summary)
     write_results(folder / RESULTS_FILE, evaluations)
     write_summary(folder / SUMMARY_FILE, summary)
     report = Report(
@@ -149,7 +179,7 @@ def compare(
         description=experiment.description,
         summary=summary,
         pictures=shown,
-        facts=_facts(experiment, evaluations[0], training),
+        facts=_facts(experiment, evaluations[0], learned),
         notes=notes,
         commands=commands,
         configuration=experiment.to_yaml(),
@@ -160,30 +190,54 @@ def compare(
     return ComparisonResult(tuple(evaluations), summary, tuple(shown), tuple(notes), folder)
 
 
+def check_plug_ins(experiment: Experiment, device: str) -> None:
+    """Let every third party's tutor teach two students, before hours of training are spent.
+
+    Raises:
+        ValueError: one cannot be made, does not act as a tutor must, or has the name of another.
+    """
+    others = [spec for spec in experiment.tutors if spec.name not in experiment.learned]
+    specs = [spec for spec in others if spec.name not in TUTORS and is_plug_in(spec.name)]
+    names = [*experiment.learned, *(spec.name for spec in others if spec not in specs)]
+    for spec in specs:
+        tutor = _tutor(experiment, spec, device)
+        if tutor.name in names:
+            raise ValueError(
+                f"`tutors` must have different names, and `{spec.name}` is called "
+                f"{tutor.name!r} like another one"
+            )
+        names.append(tutor.name)
+        evaluate(tutor, experiment.population, experiment.task, n_students=2, seed=0, device=device)
+
+
+def _tutor(experiment: Experiment, spec: TutorSpec, device: str) -> Tutor:
+    return make_tutor(
+        spec.name,
+        experiment.population,
+        experiment.task,
+        seed=experiment.seed,
+        device=device,
+        **spec.options,
+    )
+
+
 class _Candidate(NamedTuple):
     name: str
     role: Role
     make: Callable[[], Tutor]
+    seed: int | None = None
 
 
 def _candidates(
-    experiment: Experiment, learned: Sequence[Tutor], device: str
+    experiment: Experiment, learned: Sequence[Learned], device: str
 ) -> Iterator[_Candidate]:
     """Learned tutors first, then those of the list, each to be made when its turn comes."""
-    for tutor in learned:
-        yield _Candidate(tutor.name, Role.LEARNED, functools.partial(_itself, tutor))
+    for one in learned:
+        yield _Candidate(one.name, Role.LEARNED, one.make, one.seed)
     for spec in experiment.tutors:
-        if spec.name != experiment.algorithm:
-            make = functools.partial(
-                make_tutor,
-                spec.name,
-                experiment.population,
-                experiment.task,
-                seed=experiment.seed,
-                device=device,
-                **spec.options,
-            )
+        if spec.name not in experiment.learned:
             role = Role.OPTIMUM if spec.name == BAYES else Role.BASELINE
+            make = functools.partial(_tutor, experiment, spec, device)
             yield _Candidate(spec.name, role, make)
 
 
@@ -191,9 +245,41 @@ def _itself(tutor: Tutor) -> Tutor:
     return tutor
 
 
-def _notes(evaluations: Sequence[Evaluation], learned: Sequence[Tutor]) -> list[str]:
+def _costs(learned: Sequence[Learned]) -> dict[str, Cost]:
+    """Tutor -> what its training took, mean over seeds."""
+    found: dict[str, list[Training]] = {}
+    for one in learned:
+        if one.training is not None:
+            found.setdefault(one.name, []).append(one.training)
+    return {
+        name: Cost(
+            statistics.fmean(t.teaching_steps for t in trainings),
+            statistics.fmean(t.elapsed_s for t in trainings),
+            statistics.fmean(t.cpu_s for t in trainings),
+        )
+        for name, trainings in found.items()
+    }
+
+
+def _learning_curves(learned: Sequence[Learned]) -> dict[str, list[Sequence[LearningPoint]]]:
+    """Tutor -> its learning curves, one for each seed."""
+    curves: dict[str, list[Sequence[LearningPoint]]] = {}
+    for one in learned:
+        if one.training is not None and one.training.learning_curve:
+            curves.setdefault(one.name, []).append(one.training.learning_curve)
+    return curves
+
+
+def _notes(evaluations: Sequence[Evaluation], summary: Summary) -> list[str]:
     notes = []
-    if learned:
+    n_seeds = [line.n_seeds for line in summary.tutors if line.role is Role.LEARNED]
+    if n_seeds and max(n_seeds) > 1:
+        notes.append(
+            f"Learned tutors are means over {max(n_seeds)} training seeds; their intervals cover "
+            "the draw of students and of seeds (two-level bootstrap). Tutors without training have "
+            "intervals over students."
+        )
+    elif n_seeds:
         notes.append(
             "Intervals cover the draw of students, not that of the training seed: train with other "
             "seeds before you conclude that one way of training is better than another."
@@ -204,7 +290,7 @@ def _notes(evaluations: Sequence[Evaluation], learned: Sequence[Tutor]) -> list[
 
 
 def _facts(
-    experiment: Experiment, evaluation: Evaluation, training: Training | None
+    experiment: Experiment, evaluation: Evaluation, learned: Sequence[Learned]
 ) -> list[tuple[str, str]]:
     population, task = evaluation.population, evaluation.task
     model = population.student_model
@@ -226,18 +312,27 @@ def _facts(
             f"{len(evaluation.students):,} students of the test split, seed {evaluation.seed}",
         ),
     ]
-    if training is not None:
-        facts.append(
-            (
-                "training",
-                f"{experiment.algorithm}, seed {experiment.seed}, {training.teaching_steps:,} "
-                "teaching "
-                f"actions in {training.elapsed_s:,.0f} s; the checkpoint with the best score with "
-                f"{experiment.evaluation.validation_students:,} validation students",
-            )
-        )
+    if any(one.training for one in learned):
+        facts.append(("training", _training_fact(experiment, learned)))
     found = versions()
     return [*facts, ("versions", ", ".join(f"{name} {version}" for name, version in found.items()))]
+
+
+def _training_fact(experiment: Experiment, learned: Sequence[Learned]) -> str:
+    chosen = (
+        "the checkpoint with the best score with "
+        f"{experiment.evaluation.validation_students:,} validation students"
+    )
+    if experiment.has_parts:
+        seeds = ", ".join(map(str, experiment.training_seeds))
+        n = len(experiment.learned)
+        return f"{_count(n, 'learner')}, each with the seeds {seeds}; of each {chosen}"
+    training = learned[0].training
+    assert training is not None
+    return (
+        f"{experiment.algorithm}, seed {experiment.seed}, {training.teaching_steps:,} teaching "
+        f"actions in {training.elapsed_s:,.0f} s ({training.cpu_s:,.0f} CPU-seconds); {chosen}"
+    )
 
 
 def _count(n: int, one: str, many: str = "") -> str:
@@ -254,6 +349,10 @@ def _print(
     )
     console.print()
     console.print(results_table(summary, title=heading, width=console.width))
+    if summary.n_lessons > 1:
+        for table in adaptation_tables(summary, width=console.width):
+            console.print()
+            console.print(table)
     for note in notes:
         if note is not STYLES_ARE_CONTESTED:
             console.print(Text(note, style="dim"))

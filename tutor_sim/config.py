@@ -17,11 +17,14 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
+from tutor_agents.plug_ins import HINT, entry_points, is_plug_in, tutor_class
 from tutor_agents.registry import TUTORS, check_can_teach
 from tutor_envs.classroom import Classroom
+from tutor_envs.doors.loading import resolve_reference
 from tutor_envs.errors import below, unknown_name
 from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
@@ -55,7 +58,7 @@ class CheckpointConfig(BaseModel):
     keep: int = Field(3, ge=1, description="newest checkpoints kept, beside the best one")
 
 
-def _read_tutor(value: Any) -> Any:
+def _read_tutor(value: Any, info: ValidationInfo) -> Any:
     """``random``, or ``{mastery_threshold: {threshold: 0.9}}``."""
     if isinstance(value, TutorSpec):
         return value
@@ -68,7 +71,8 @@ def _read_tutor(value: Any) -> Any:
         options = {} if options is None else options
     else:
         raise ValueError(f"a tutor is a name, or one name with its options, got {value!r}")
-    if name in LEARNERS:
+    learned = {**LEARNERS, **_learned(info.data.get("learner"), info.data.get("learners"))}
+    if name in learned:
         if options:
             raise ValueError(f"`{name}` is set up under `learner`, and takes no options here")
     elif name in TUTORS:
@@ -76,8 +80,12 @@ def _read_tutor(value: Any) -> Any:
             TUTORS[name].parameters.model_validate(options)
         except ValidationError as error:
             raise below(error, name) from None
-    else:
-        raise ValueError(unknown_name("tutors", name, [*LEARNERS, *TUTORS]))
+    elif is_plug_in(name):
+        name = resolve_reference(name)
+        tutor_class(name)
+    elif "learners" in info.data and "learner" in info.data:  # else the fault is there
+        known = {**learned, **TUTORS, **entry_points()}
+        raise ValueError(f"{unknown_name('tutors', name, known)}; {HINT}")
     return {"name": name, "options": options}
 
 
@@ -91,9 +99,25 @@ def _read_learner(value: Any) -> Any:
         return value
     if not isinstance(value, dict) or "algorithm" not in value:
         raise ValueError(f"`learner` must be a mapping that names its `algorithm`, got {value!r}")
+    algorithm = value["algorithm"]
+    if isinstance(algorithm, str):
+        value = value | {"algorithm": resolve_reference(algorithm)}
     return learner_kind(value["algorithm"]).config.model_validate(value)
 
 
+def _learned(learner: Any, learners: Any) -> dict[str, Any]:
+    """Name of a learned tutor -> settings of its learner."""
+    named = dict(learners or {})
+    if learner is not None:
+        named[str(learner.algorithm).rpartition(":")[2]] = learner
+    return named
+
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+LEARNER_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+"""What a learner under ``learners`` may be called (no dot: ``--set`` would take it apart)."""
+_LearnerName = Annotated[str, Field(pattern=LEARNER_NAME)]
+_Seed = Annotated[int, Field(ge=0, lt=2**64)]
 _Tutor = Annotated[TutorSpec, BeforeValidator(_read_tutor), PlainSerializer(_write_tutor)]
 _Learner = Annotated[Any, BeforeValidator(_read_learner)]
 
@@ -102,7 +126,7 @@ class Experiment(BaseModel):
     """One experiment: students, task, what is trained, and who is compared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's folder")
+    name: str = Field(pattern=_NAME, description="names the run's folder")
     description: str = ""
     seed: int = Field(0, ge=0, lt=2**64, description="of training")
     population: Population
@@ -112,7 +136,14 @@ class Experiment(BaseModel):
         description="exact values of tutors where they are known; filled in from a case",
     )
     learner: _Learner = Field(None, description="what is trained; nothing if left out")
-    tutors: tuple[_Tutor, ...] = Field((), description="evaluated beside the learner's tutor")
+    learners: dict[_LearnerName, _Learner] = Field(
+        default_factory=dict,
+        description="instead of `learner`: name of a tutor -> the learner that trains it",
+    )
+    seeds: tuple[_Seed, ...] = Field(
+        (), description="every learner is trained with each of these; `seed` alone if left out"
+    )
+    tutors: tuple[_Tutor, ...] = Field((), description="evaluated beside the learned tutors")
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     short: dict[str, Any] = Field(
@@ -122,20 +153,67 @@ class Experiment(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Experiment:
         Classroom(self.population, self.task)  # refuses a lesson that the students cannot take
+        self._check_learners()
         names = [tutor.name for tutor in self.tutors]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"`tutors` must name each tutor once, got `{name}` twice")
-            if name in LEARNERS and name != self.algorithm:
+            if name in LEARNERS and name not in self.learned:
                 raise ValueError(f"`tutors` lists `{name}`, but `learner` does not train it")
-            if name in TUTORS:
-                check_can_teach(name, self.population)
+            check_can_teach(name, self.population)
         return self
+
+    def _check_learners(self) -> None:
+        if self.learner is not None and self.learners:
+            raise ValueError("`learners` cannot stand beside `learner`: name all under `learners`")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"`seeds` must be different seeds, got {list(self.seeds)}")
+        if self.seeds and not self.learned:
+            raise ValueError("`seeds` are of training, and there is no `learner` to train")
+        for name, learner in self.learners.items():
+            if learner is None:
+                raise ValueError(f"`learners.{name}` must be a mapping that names its `algorithm`")
+            if name in TUTORS:
+                raise ValueError(f"`learners` cannot be called like a tutor of ours, got {name!r}")
 
     @property
     def algorithm(self) -> str | None:
-        """Name of the learning algorithm and of its tutor; None: nothing is trained."""
+        """The learning algorithm of ``learner``; None: there is none, or there are several."""
         return None if self.learner is None else str(self.learner.algorithm)
+
+    @property
+    def learned(self) -> dict[str, Any]:
+        """Name of each learned tutor -> settings of its learner."""
+        return _learned(self.learner, self.learners)
+
+    @property
+    def training_seeds(self) -> tuple[int, ...]:
+        """Every learner is trained with each of them."""
+        return self.seeds or (self.seed,)
+
+    @property
+    def has_parts(self) -> bool:
+        """There are several trainings, each with a run folder of its own."""
+        return bool(self.learners or self.seeds)
+
+    def part(self, name: str, seed: int) -> Experiment:
+        """One training of an experiment that has several, as an experiment of its own.
+
+        Args:
+            name: one of ``learned``.
+            seed: one of ``training_seeds``.
+        """
+        others = tuple(tutor for tutor in self.tutors if tutor.name not in self.learned)
+        changes: dict[str, Any] = {
+            "name": f"{name}-{seed}",
+            "seed": seed,
+            "seeds": (),
+            "learner": self.learned[name],
+            "learners": {},
+            "tutors": others,
+            "short": {},
+        }
+        return self.model_copy(update=changes)
 
     @property
     def fingerprint(self) -> str:

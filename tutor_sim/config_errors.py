@@ -20,7 +20,7 @@ from tutor_envs.population import Population
 from tutor_envs.student_registry import student_class
 from tutor_envs.yaml_loading import Document, KeyPath
 from tutor_sim.config import Experiment, TutorSpec
-from tutor_sim.learners import LEARNERS
+from tutor_sim.learners import learner_kind
 
 _BOUNDS = {
     "greater_than": ("gt", ">"),
@@ -131,13 +131,19 @@ def _student_class(reference: Any) -> type[BaseModel] | None:
         return None
 
 
+class _Learners:
+    """Stands for the value of ``learners``."""
+
+
 def _kind_below(kind: Any, key: str | int, values: dict[Any, Any]) -> Any:
     if kind is Distribution:
         return DISTRIBUTIONS.get(str(key))
     if kind is Population and key == "model":
         return _student_class(values.get("student", ""))
-    if kind is Experiment and key == "learner":
-        return LEARNERS[values[key]["algorithm"]].config
+    if kind is Experiment and key == "learners":
+        return _Learners
+    if kind is _Learners or (kind is Experiment and key == "learner"):
+        return learner_kind(values[key]["algorithm"]).config
     if kind is TutorSpec and key in TUTORS:
         return TUTORS[str(key)].parameters
     fields = getattr(kind, "model_fields", {})

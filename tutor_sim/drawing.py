@@ -25,6 +25,9 @@ BLUE, VERMILLION, ORANGE, GREEN, PURPLE, SKY = (
 )  # fmt: skip
 BLACK, GREY = "#000000", "#707070"
 _LEARNED_COLOURS = (BLUE, VERMILLION, SKY)
+_CROWD_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+"""Of more learned tutors than three; the others are muted then."""
+_MUTED = ("#8A8A8A", "#A8A8A8", "#6E6E6E", "#B8AFA0", "#94A0AA")
 _BASELINE_COLOURS = (ORANGE, GREEN, PURPLE, VERMILLION, SKY)
 _TEXT_COLOURS = {
     VERMILLION: "#AB4A00",
@@ -32,6 +35,7 @@ _TEXT_COLOURS = {
     GREEN: "#00704F",
     PURPLE: "#A1457B",
     SKY: "#2A76A4",
+    **dict.fromkeys(_MUTED, "#666666"),
 }
 """Darker shades for letters, at least 4.5 : 1 on white."""
 _DASHES = ("-", "--", "-.", ":")
@@ -72,25 +76,31 @@ class LineEnd(NamedTuple):
 def line_styles(tutors: Mapping[str, Role]) -> dict[str, LineStyle]:
     """A style for each tutor: learned ones bold, the references black and dashed, random grey.
 
+    With more than three learned tutors the other ones fade to greys.
+
     The styles go by the order of the names, so they are the same whatever order tutors come in.
     """
+    learned = sorted(name for name, role in tutors.items() if role is Role.LEARNED)
+    crowded = len(learned) > len(_LEARNED_COLOURS)
+    colours = _CROWD_COLOURS if crowded else _LEARNED_COLOURS
     styles: dict[str, LineStyle] = {}
-    n_learned = n_baselines = 0
+    n_baselines = 0
     for name, role in sorted(tutors.items()):
         if role is Role.LEARNED:
-            color = _LEARNED_COLOURS[n_learned % len(_LEARNED_COLOURS)]
-            dash = _DASHES[n_learned // len(_LEARNED_COLOURS) % len(_DASHES)]
-            styles[name] = LineStyle(color, dash, 2.4, 4)
-            n_learned += 1
+            n, width = learned.index(name), 1.6 if crowded else 2.4
+            dash = _DASHES[n // len(colours) % len(_DASHES)]
+            styles[name] = LineStyle(colours[n % len(colours)], dash, width, 4)
         elif role in (Role.OPTIMUM, Role.ORACLE):
             styles[name] = LineStyle(BLACK, "--" if role is Role.OPTIMUM else ":", 1.4, 5)
         elif name == "random":
             styles[name] = LineStyle(GREY, "-", 1.4, 2)
         else:
-            color = _BASELINE_COLOURS[n_baselines % len(_BASELINE_COLOURS)]
-            dash = _DASHES[n_baselines // len(_BASELINE_COLOURS) % len(_DASHES)]
-            styles[name] = LineStyle(color, dash, 1.4, 2)
-            n_baselines += 1
+            n, n_baselines = n_baselines, n_baselines + 1
+            if crowded:
+                styles[name] = LineStyle(_MUTED[n % len(_MUTED)], _DASHES[(1 + n) % 4], 1.1, 2)
+                continue
+            dash = _DASHES[n // len(_BASELINE_COLOURS) % len(_DASHES)]
+            styles[name] = LineStyle(_BASELINE_COLOURS[n % len(_BASELINE_COLOURS)], dash, 1.4, 2)
     return styles
 
 
@@ -118,13 +128,14 @@ def to_rgb(figure: Figure, dpi: int = 110) -> NDArray[np.uint8]:
 
 
 # -- axes ---------------------------------------------------------------------------------------
-def curve_axes(height_in: float) -> tuple[Figure, Axes]:
-    """One pair of axes with room for names on the right."""
+def curve_axes(height_in: float, n_panels: int = 1) -> tuple[Figure, list[Axes]]:
+    """Axes side by side with room for names on the right."""
     figure = Figure(figsize=(WIDTH_IN, height_in))
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    figure.subplots_adjust(left=0.1, right=0.76, bottom=0.14, top=0.93)
-    return figure, axes
+    panels = figure.subplots(1, n_panels, squeeze=False)[0]
+    bottom = 0.14 * 4.0 / max(4.0, height_in)
+    figure.subplots_adjust(left=0.1, right=0.76, bottom=bottom, top=0.93, wspace=0.08)
+    return figure, list(panels)
 
 
 def row_axes(names: Sequence[str]) -> tuple[Figure, Axes]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +58,8 @@ class Evaluation:
         responses: int16 ``(K, T, n)`` in ``[0, R]``; R is no response.
         us_per_action: median microseconds that the tutor took for one action of one student,
             in batches. The one field that differs from run to run.
+        training_seed: which of several trainings the tutor came out of; None: it was not trained,
+            or once.
     """
 
     tutor: str
@@ -73,6 +76,7 @@ class Evaluation:
     actions: NDArray[np.int16]
     responses: NDArray[np.int16]
     us_per_action: float
+    training_seed: int | None = None
 
     @property
     def privileged(self) -> bool:
@@ -110,6 +114,27 @@ class Evaluation:
     def response_counts(self) -> NDArray[np.int64]:
         """How many students gave each response at each step, ``(K, T, R + 1)``; R is none."""
         return _counts(self.responses, self.population.student_model.n_responses + 1)
+
+
+def by_tutor(evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
+    """Tutor -> its evaluations, one for each training seed."""
+    found: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        found.setdefault(evaluation.tutor, []).append(evaluation)
+    return found
+
+
+def pooled(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """One tutor's evaluations as one: the students once for each training seed."""
+    first = evaluations[0]
+    if len(evaluations) == 1:
+        return first
+    last_axis = ("students", "types", "post_test", "mastery", "fit", "actions", "responses")
+    parts: dict[str, Any] = {
+        name: np.concatenate([getattr(e, name) for e in evaluations], axis=-1) for name in last_axis
+    }
+    scores = np.concatenate([e.scores for e in evaluations])
+    return dataclasses.replace(first, scores=scores, training_seed=None, **parts)
 
 
 def _counts(values: NDArray[np.int16], n_values: int) -> NDArray[np.int64]:

@@ -8,6 +8,8 @@
 * ``{case: NAME, file: cases.json}``: a family with known values. It brings its task and its exact
   values along; what the experiment says under ``task:`` comes on top. If that changes the case,
   the exact values no longer hold and are left out.
+
+``learners.*.key`` in an override or in the short form means that key of every learner.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from tutor_envs.cases import Case, load_cases
+from tutor_envs.doors.loading import resolve_reference
 from tutor_envs.errors import unknown_name
 from tutor_envs.population import Population
 from tutor_envs.population_files import POPULATIONS
@@ -62,7 +65,7 @@ def load_experiments(
     Args:
         path: the file: one experiment, or several under ``experiments:``.
         overrides: ``a.b=value`` each, applied to every experiment of the file.
-        seed: replaces the seed of training.
+        seed: replaces the seed of training, and the only one if the file has several.
         short: apply what each experiment says under ``short:`` (before ``overrides``).
 
     Raises:
@@ -71,7 +74,7 @@ def load_experiments(
     """
     changes = [parse_override(text) for text in overrides]
     if seed is not None:
-        changes.append(Override(("seed",), seed, "--seed"))
+        changes += [Override(("seed",), seed, "--seed"), Override(("seeds",), [], "--seed")]
     drafts = [_Draft(document, path.parent) for document in _split(load_yaml(path), path)]
     experiments = [draft.finish(changes, short) for draft in drafts]
     names = [experiment.name for experiment in experiments]
@@ -148,6 +151,7 @@ class _Draft:
         """Resolve, override, validate."""
         if short:
             changes = [*self.short_form(), *changes]
+        self.resolve_plug_ins()
         of_population = [c for c in changes if c.path[0] == "population" and len(c.path) == 1]
         for change in of_population:
             self.set(change)
@@ -155,7 +159,8 @@ class _Draft:
         self.resolve_population()
         for change in changes:
             if change not in of_population:
-                self.set(change)
+                for one in self.for_each_learner(change):
+                    self.set(one)
         try:
             experiment = Experiment.model_validate(self.document.data)
         except ValidationError as error:
@@ -170,6 +175,14 @@ class _Draft:
             Override(tuple(str(key).split(".")), value, origin(self.document, ("short", key)))
             for key, value in short.items()
         ]
+
+    def for_each_learner(self, change: Override) -> list[Override]:
+        """``learners.*.total_steps`` stands for that key of every learner."""
+        learners = self.document.data.get("learners")
+        if change.path[:2] != ("learners", "*") or not isinstance(learners, dict):
+            return [change]
+        rest = change.path[2:]
+        return [change._replace(path=("learners", name, *rest)) for name in learners]
 
     # -- overrides ---------------------------------------------------------------------------------
     def set(self, change: Override) -> None:
@@ -200,6 +213,17 @@ class _Draft:
             self.use_case(population)
         elif isinstance(population, dict):
             self.document.data["population"] = resolve_student(population, self.folder)
+
+    def resolve_plug_ins(self) -> None:
+        """Make the files of a third party's learners and tutors independent of where they stand."""
+        data = self.document.data
+        learners = data.get("learners")
+        named = list(learners.values()) if isinstance(learners, dict) else []
+        for settings in [data.get("learner"), *named]:
+            if isinstance(settings, dict) and isinstance(settings.get("algorithm"), str):
+                settings["algorithm"] = resolve_reference(settings["algorithm"], self.folder)
+        if isinstance(data.get("tutors"), list):
+            data["tutors"] = [_resolve_tutor(tutor, self.folder) for tutor in data["tutors"]]
 
     def use_file(self, path: Path) -> None:
         where = origin(self.document, ("population",))
@@ -251,6 +275,17 @@ class _Draft:
         if theirs == ours and self.case.population() == experiment.population:
             return experiment
         return experiment.model_copy(update={"reference_values": {}})
+
+
+def _resolve_tutor(tutor: Any, folder: Path) -> Any:
+    if isinstance(tutor, str):
+        return resolve_reference(tutor, folder)
+    if isinstance(tutor, dict):
+        return {
+            resolve_reference(name, folder) if isinstance(name, str) else name: options
+            for name, options in tutor.items()
+        }
+    return tutor
 
 
 def _merge(below: Any, above: Any) -> Any:

@@ -7,8 +7,8 @@ Lines carry their name at their end; bands and bars are 95 % intervals.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -20,20 +20,20 @@ from numpy.typing import NDArray
 
 from tutor_sim.drawing import (
     BLACK,
-    BLUE,
     FONT_PT,
     GREY,
     STYLE,
     WIDTH_IN,
     LineEnd,
+    LineStyle,
     curve_axes,
     display_name,
     label_ends,
     line_styles,
     row_axes,
 )
-from tutor_sim.evaluation import Evaluation
-from tutor_sim.statistics import Estimate, mean_band, regret
+from tutor_sim.evaluation import Evaluation, Role, by_tutor, pooled
+from tutor_sim.statistics import Estimate, seed_band
 from tutor_sim.summary import Summary
 
 Array = NDArray[np.float64]
@@ -42,6 +42,10 @@ _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 MAX_TYPE_PANELS = 4
 """Types of students up to which the picture of actions has a panel for each."""
 _MAX_ACTION_LABELS = 60
+_MAX_SEED_LINES = 3
+"""Learners up to which the picture of learning has a line for each seed."""
+_DODGE = 0.6
+"""Width in lessons over which the learned tutors' dots stand side by side."""
 _SCORE_NAMES = {
     "post_test": "post-test score",
     "mastery_gain": "gain of mastery",
@@ -58,31 +62,51 @@ class LearningPoint(NamedTuple):
         score: mean validation score.
         low: lower end of its interval; nan if unknown.
         high: upper end.
+        cpu_s: CPU-seconds of training so far; nan if unknown.
     """
 
     env_steps: int
     score: float
     low: float = math.nan
     high: float = math.nan
+    cpu_s: float = math.nan
+
+
+def _height_in(n_labels: int) -> float:
+    """Height of a picture with so many names beside its lines."""
+    return max(4.0, 0.7 + 0.2 * n_labels)
 
 
 # -- curves over the steps of a trial -------------------------------------------------------------
+Curves = Mapping[str, tuple[Array, Array, Array]]
+"""Tutor -> mean over seeds and students with the ends of its interval."""
+
+
+def _curves(
+    evaluations: Sequence[Evaluation], read: Callable[[Evaluation], NDArray[Any]]
+) -> Curves:
+    """Of what ``read`` finds in an evaluation, students last."""
+    groups = by_tutor(evaluations)
+    stacked = {name: np.stack([read(e) for e in group]) for name, group in groups.items()}
+    return {name: seed_band(values) for name, values in stacked.items()}
+
+
 def adaptation_curve(evaluations: Sequence[Evaluation]) -> Figure:
     """Progress of the students after every teaching action, lesson after lesson."""
-    curves = {e.tutor: mean_band(e.progress) for e in evaluations}
+    curves = _curves(evaluations, lambda e: e.progress)
     return _trial_curves(evaluations, curves, progress_label(evaluations[0]))
 
 
 def gain_curve(evaluations: Sequence[Evaluation]) -> Figure:
     """What each teaching action adds to the progress."""
-    curves = {e.tutor: mean_band(np.diff(e.progress, axis=1)) for e in evaluations}
+    curves = _curves(evaluations, lambda e: np.diff(e.progress, axis=1))
     return _trial_curves(evaluations, curves, f"gain of one action\n({_unit(evaluations[0])})")
 
 
 def regret_curve(evaluations: Sequence[Evaluation], reference: Evaluation) -> Figure:
     """How far the students are behind those of the reference, after every teaching action."""
     others = [e for e in evaluations if e.tutor != reference.tutor and not e.privileged]
-    curves = {e.tutor: regret(e.progress, reference.progress) for e in others}
+    curves = _curves(others, lambda e: reference.progress - e.progress)
     figure = _trial_curves(others, curves, f"behind {reference.tutor}\n({_unit(reference)})")
     figure.axes[0].axhline(0, color=BLACK, linewidth=0.8)
     return figure
@@ -90,7 +114,7 @@ def regret_curve(evaluations: Sequence[Evaluation], reference: Evaluation) -> Fi
 
 def modality_fit(evaluations: Sequence[Evaluation]) -> Figure:
     """How well the modality of every action suits the student it is chosen for."""
-    curves = {e.tutor: mean_band(e.fit) for e in evaluations}
+    curves = _curves(evaluations, lambda e: e.fit)
     figure = _trial_curves(
         evaluations, curves, "responsiveness of the student\nto the modality used"
     )
@@ -124,16 +148,16 @@ def _scale_text(scale: float) -> str:
 
 def _trial_curves(
     evaluations: Sequence[Evaluation],
-    curves: Mapping[str, tuple[Array, Array, Array]],
+    curves: Curves,
     label: str,
 ) -> Figure:
     """Mean and band ``(K, T or T + 1)`` of every tutor along the actions of a trial."""
     with mpl.rc_context(STYLE):
-        figure, axes = curve_axes(height_in=4.0)
+        figure, (axes,) = curve_axes(height_in=_height_in(len(curves)))
         styles = line_styles({e.tutor: e.role for e in evaluations})
         task = evaluations[0].task
         ends = []
-        for evaluation in evaluations:
+        for evaluation in (group[0] for group in by_tutor(evaluations).values()):
             mean, low, high = curves[evaluation.tutor]
             style = styles[evaluation.tutor]
             n_points = mean.shape[1]
@@ -141,7 +165,7 @@ def _trial_curves(
             for lesson in range(task.n_lessons):
                 x = lesson * task.n_steps + within
                 axes.fill_between(
-                    x, low[lesson], high[lesson], color=style.color, alpha=0.15, linewidth=0
+                    x, low[lesson], high[lesson], color=style.color, alpha=0.12, linewidth=0
                 )
                 axes.plot(x, mean[lesson], **style._asdict())
             name = display_name(evaluation.tutor, evaluation.role)
@@ -223,31 +247,49 @@ def _interval_bar(axes: Axes, row: int, estimate: Estimate, color: str) -> None:
 
 
 def lesson_scores(evaluations: Sequence[Evaluation]) -> Figure:
-    """Mean score of each lesson: a tutor that adapts gets better from lesson to lesson."""
+    """Mean score after so many lessons of adaptation: a tutor that adapts gets better.
+
+    Learned tutors have dots with interval bars, side by side; references are lines, black; other
+    tutors are thin lines with bands.
+    """
+    groups = by_tutor(evaluations)
+    curves = _curves(evaluations, lambda e: e.scores.T)
+    roles = {e.tutor: e.role for e in evaluations}
+    styles = line_styles(roles)
+    n_lessons = evaluations[0].task.n_lessons
+    lessons = np.arange(n_lessons)
+    learned = sorted(
+        (name for name, role in roles.items() if role is Role.LEARNED),
+        key=lambda name: curves[name][0][-1],
+    )
     with mpl.rc_context(STYLE):
-        figure, axes = curve_axes(height_in=4.0)
-        styles = line_styles({e.tutor: e.role for e in evaluations})
-        n_lessons = evaluations[0].task.n_lessons
-        lessons = np.arange(1, n_lessons + 1)
+        figure, (axes,) = curve_axes(height_in=max(4.6, _height_in(len(groups))))
         ends = []
-        for evaluation in evaluations:
-            mean, low, high = mean_band(evaluation.scores.T)
-            style = styles[evaluation.tutor]
-            axes.fill_between(lessons, low, high, color=style.color, alpha=0.15, linewidth=0)
-            axes.plot(lessons, mean, marker="o", markersize=4, **style._asdict())
-            name = display_name(evaluation.tutor, evaluation.role)
-            ends.append(LineEnd(float(mean[-1]), f"{name}  {mean[-1]:#.3g}", style.color))
-        axes.set_xlabel("lesson with the same student")
-        axes.set_ylabel(score_label(evaluations[0]))
+        for name in groups:
+            mean, low, high = curves[name]
+            style = styles[name]
+            if name in learned:
+                place = (learned.index(name) + 0.5) / len(learned) - 0.5
+                x = lessons + _DODGE * place
+                axes.plot(x, mean, marker="o", markersize=4, **style._asdict())
+                axes.vlines(x, low, high, color=style.color, linewidth=1.2, zorder=style.zorder)
+            else:
+                axes.fill_between(lessons, low, high, color=style.color, alpha=0.12, linewidth=0)
+                axes.plot(lessons, mean, **style._asdict())
+            text = f"{display_name(name, roles[name])}  {mean[-1]:#.3g}"
+            ends.append(LineEnd(float(mean[-1]), text, style.color))
+        axes.set_xlabel("lessons of adaptation with the same student")
+        axes.set_ylabel(f"{score_label(evaluations[0])} of the next lesson")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlim(0.9, n_lessons + 0.1)
+        axes.set_xlim(-0.35, n_lessons - 0.65)
         label_ends(axes, ends)
         return figure
 
 
 def score_distribution(evaluations: Sequence[Evaluation]) -> Figure:
     """How the students of every tutor fared: medians, middle halves and outer tenths."""
-    ordered = sorted(evaluations, key=lambda e: -e.score)
+    groups = by_tutor(evaluations)
+    ordered = sorted((pooled(group) for group in groups.values()), key=lambda e: -e.score)
     with mpl.rc_context(STYLE):
         figure, axes = row_axes([display_name(e.tutor, e.role) for e in ordered])
         styles = line_styles({e.tutor: e.role for e in ordered})
@@ -266,36 +308,84 @@ def score_distribution(evaluations: Sequence[Evaluation]) -> Figure:
         return figure
 
 
-def learning_curve(points: Sequence[LearningPoint], references: Mapping[str, float]) -> Figure:
+def learning_curve(
+    curves: Mapping[str, Sequence[Sequence[LearningPoint]]], references: Mapping[str, float]
+) -> Figure:
     """Validation score while training, with the references as lines.
 
+    One learner is drawn over its teaching actions; several also over their CPU-seconds, each seed
+    as a thin line. More than three learners are drawn by the mean over their seeds.
+
     Args:
-        points: in order of ``env_steps``.
+        curves: learner -> for each of its seeds the validations in order.
         references: name -> score, such as ``{"random": 5.8, "bayes": 8.6}``.
     """
+    several = sum(map(len, curves.values())) > 1
+    if len(curves) > _MAX_SEED_LINES:
+        curves = {name: [_mean_points(seeds)] for name, seeds in curves.items()}
+    styles = line_styles(dict.fromkeys(curves, Role.LEARNED))
     with mpl.rc_context(STYLE):
-        figure, axes = curve_axes(height_in=3.6)
-        x = [point.env_steps for point in points]
-        axes.fill_between(
-            x,
-            [p.low for p in points],
-            [p.high for p in points],
-            color=BLUE,
-            alpha=0.15,
-            linewidth=0,
-        )
-        axes.plot(x, [p.score for p in points], color=BLUE, linewidth=2.0, marker="o", markersize=3)
-        for value in references.values():
-            axes.axhline(value, color=GREY, linewidth=1.0, linestyle="--", zorder=1)
+        n_ends = len(curves) + len(references)
+        figure, axes = curve_axes(height_in=max(3.6, _height_in(n_ends)), n_panels=1 + several)
+        _draw_learning(axes[0], curves, styles, lambda point: point.env_steps, several)
+        axes[0].xaxis.set_major_formatter(FuncFormatter(_count_text))
+        axes[0].set_xlabel("teaching actions trained on")
+        axes[0].set_ylabel("validation score")
+        if several:
+            _draw_learning(axes[1], curves, styles, lambda point: point.cpu_s, several)
+            axes[1].set_xlabel("CPU-seconds of training")
+            axes[1].sharey(axes[0])
+            axes[1].tick_params(labelleft=False)
+        for panel in axes:
+            for value in references.values():
+                panel.axhline(value, color=GREY, linewidth=1.0, linestyle="--", zorder=1)
         ends = [LineEnd(value, f"{name}  {value:#.3g}", GREY) for name, value in references.items()]
-        if points:
-            ends.append(LineEnd(points[-1].score, f"trained  {points[-1].score:#.3g}", BLUE))
-        axes.set_xlim(0, max([*x, 1]))
-        axes.xaxis.set_major_formatter(FuncFormatter(_count_text))
-        axes.set_xlabel("teaching actions trained on")
-        axes.set_ylabel("validation score")
-        label_ends(axes, ends)
+        for name, seeds in curves.items():
+            last = float(np.mean([seed[-1].score for seed in seeds]))
+            called = name if several else "trained"
+            ends.append(LineEnd(last, f"{called}  {last:#.3g}", styles[name].color))
+        label_ends(axes[-1], ends)
         return figure
+
+
+def _mean_points(seeds: Sequence[Sequence[LearningPoint]]) -> list[LearningPoint]:
+    """Mean over seeds of each validation."""
+    return [
+        LearningPoint(
+            points[0].env_steps,
+            float(np.mean([point.score for point in points])),
+            cpu_s=float(np.mean([point.cpu_s for point in points])),
+        )
+        for points in zip(*seeds, strict=False)
+    ]
+
+
+def _draw_learning(
+    axes: Axes,
+    curves: Mapping[str, Sequence[Sequence[LearningPoint]]],
+    styles: Mapping[str, LineStyle],
+    place: Callable[[LearningPoint], float],
+    several: bool,
+) -> None:
+    """Every seed's line over ``place``."""
+    furthest = 1.0
+    for name, seeds in curves.items():
+        style = styles[name]
+        for points in seeds:
+            x = [place(point) for point in points]
+            furthest = max([furthest, *x])
+            low, high = [p.low for p in points], [p.high for p in points]
+            axes.fill_between(x, low, high, color=style.color, alpha=0.15, linewidth=0)
+            axes.plot(
+                x,
+                [point.score for point in points],
+                color=style.color,
+                linestyle=style.linestyle,
+                linewidth=1.0 if several else 2.0,
+                marker=None if several else "o",
+                markersize=3,
+            )
+    axes.set_xlim(0, furthest)
 
 
 def _count_text(value: float, _position: int | None = None) -> str:

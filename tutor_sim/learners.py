@@ -14,7 +14,9 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from tutor_agents.exported import POLICY_FILE, WEIGHTS_FILE
+from tutor_agents.plug_ins import HINT, entry_points, is_learner, is_plug_in, load_plug_in
 from tutor_agents.tutor import Tutor
+from tutor_envs.doors.loading import describe
 from tutor_envs.errors import unknown_name
 from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
@@ -82,6 +84,9 @@ class MakeLearner(Protocol):
         ...
 
 
+_LEARNER_METHODS = ("update", "tutor", "tensors", "counters", "restore")
+
+
 @dataclasses.dataclass(frozen=True)
 class LearnerKind:
     """One learning algorithm; nothing of it is imported before it is used.
@@ -115,24 +120,114 @@ def _of(
     return load
 
 
+def _of_each(
+    module: str, learner: str, configs: Mapping[str, tuple[str, str]]
+) -> dict[str, LearnerKind]:
+    """Algorithms that share a learner: name -> (model of the settings, description)."""
+    return {
+        name: LearnerKind(f"learned: {description}", _of(module, config, learner))
+        for name, (config, description) in configs.items()
+    }
+
+
 LEARNERS: dict[str, LearnerKind] = {
     "rl2": LearnerKind(
         "learned: a memory that adapts to each student, trained by PPO (RL²)",
         _of("tutor_agents.rl2", "RL2Config", "RL2Learner"),
-    )
+    ),
+    "varibad": LearnerKind(
+        "learned: acts on its belief about the student, from a variational model (VariBAD)",
+        _of("tutor_agents.varibad", "VariBADConfig", "VariBADLearner"),
+    ),
+    "distill": LearnerKind(
+        "learned: a memory that imitates a teacher who knows the population",
+        _of("tutor_agents.distill", "DistillConfig", "DistillLearner"),
+    ),
+    "meta_gradient": LearnerKind(
+        "learned: RL² that tunes its own discount, trace and entropy weight while it learns",
+        _of("tutor_agents.meta_gradient", "MetaGradientConfig", "MetaGradientLearner"),
+    ),
+    **_of_each(
+        "tutor_agents.maml",
+        "MAMLLearner",
+        {
+            "maml": ("MAMLConfig", "gradient steps between lessons, trained through them (MAML)"),
+            "fomaml": ("FOMAMLConfig", "MAML without second derivatives"),
+            "emaml": ("EMAMLConfig", "MAML that credits what was asked to find out (E-MAML)"),
+            "promp": ("ProMPConfig", "MAML with low-variance curvature and PPO outside (ProMP)"),
+            "meta_sgd": ("MetaSGDConfig", "MAML with a learned step size for every weight"),
+            "cavia": ("CAVIAConfig", "gradient steps on a few context parameters only (CAVIA)"),
+            "reptile": ("ReptileConfig", "moves towards the weights adapted to each student"),
+            "finetune": ("FinetuneConfig", "trained for all, then gradient steps for each student"),
+        },
+    ),
+    **_of_each(
+        "tutor_agents.sb3",
+        "SB3Learner",
+        {
+            "sb3_ppo": ("SB3PPOConfig", "Stable-Baselines3's PPO, without memory"),
+            "sb3_a2c": ("SB3A2CConfig", "Stable-Baselines3's A2C, without memory"),
+            "sb3_dqn": ("SB3DQNConfig", "Stable-Baselines3's DQN, without memory"),
+            "sb3_recurrent_ppo": ("SB3RecurrentPPOConfig", "sb3-contrib's PPO with an LSTM"),
+        },
+    ),
 }
 """Name of an algorithm (and of the tutor that it trains) -> what it is."""
 
 
-def learner_kind(name: str) -> LearnerKind:
-    """The learning algorithm with this name.
+def learner_kind(name: Any) -> LearnerKind:
+    """The learning algorithm with this name, or a third party's by reference.
+
+    A third party's learner is a class with the interface of :class:`Learner`, built as
+    ``Class(config, population, task, seed=..., device=...)``, whose attribute ``Config`` is the
+    pydantic model of its settings with a field ``algorithm``.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or it is not a learner.
     """
-    if name not in LEARNERS:
-        raise ValueError(unknown_name("learner.algorithm", name, LEARNERS))
-    return LEARNERS[name]
+    if isinstance(name, str) and name in LEARNERS:
+        return LEARNERS[name]
+    if not is_plug_in(name):
+        known = unknown_name("learner.algorithm", name, [*LEARNERS, *entry_points()])
+        raise ValueError(f"{known}; {HINT.replace('tutor', 'learner')}")
+    kind = load_plug_in(name)
+    if not is_learner(kind):
+        raise ValueError(f"`learner.algorithm` {name!r} must have a `Config`, a pydantic model")
+    config: Any = kind.Config  # type: ignore[attr-defined]
+    is_model = isinstance(config, type) and issubclass(config, BaseModel)
+    if not is_model or "algorithm" not in config.model_fields:
+        raise ValueError(
+            f"`learner.algorithm` {name!r}: its `Config` must be a pydantic model with a field "
+            "`algorithm: str`"
+        )
+    missing = [method for method in _LEARNER_METHODS if not callable(getattr(kind, method, None))]
+    if missing:
+        raise ValueError(
+            f"`learner.algorithm` {name!r} is not a learner: it must define {', '.join(missing)}"
+        )
+    return LearnerKind(f"learned: {kind.__name__}", lambda: (config, _guarded(name, kind)))
+
+
+def _guarded(reference: str, kind: Any) -> MakeLearner:
+    """A third party's learner is built with an error that names it, and has what is counted on."""
+
+    def make(
+        config: BaseModel, population: Population, task: TeachingTask, *, seed: int, device: str
+    ) -> Learner:
+        try:
+            learner: Learner = kind(config, population, task, seed=seed, device=device)
+        except Exception as error:
+            raise ValueError(
+                f"`learner.algorithm` {reference!r}: its constructor raised {describe(error)}"
+            ) from error
+        for attribute in ("n_updates", "updates_done", "steps_per_update"):
+            if not isinstance(getattr(learner, attribute, None), int):
+                raise ValueError(
+                    f"`learner.algorithm` {reference!r} must have the whole number `{attribute}`"
+                )
+        return learner
+
+    return make
 
 
 def export_tutor(tutor: LearnedTutor, folder: Path) -> None:

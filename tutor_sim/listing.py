@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rich.table import Table
 from rich.text import Text
 
+from tutor_agents import plug_ins
 from tutor_agents.registry import TUTORS
 from tutor_envs.population_files import POPULATIONS, default_population
 from tutor_envs.registration import ENVIRONMENTS
@@ -24,9 +25,13 @@ def environments() -> dict[str, str]:
 
 
 def agents() -> dict[str, str]:
-    """Name under ``tutors:`` -> what it is."""
-    learned = {name: kind.description for name, kind in LEARNERS.items()}
-    return learned | {name: kind.description for name, kind in TUTORS.items()}
+    """Name under ``tutors:``, or algorithm of a learner -> what it is; third parties' come last."""
+    ours = {
+        **{name: kind.description for name, kind in LEARNERS.items()},
+        **{name: kind.description for name, kind in TUTORS.items()},
+    }
+    theirs = [name for name in plug_ins.entry_points() if name not in ours]
+    return ours | {name: plug_ins.description(name) for name in theirs}
 
 
 def students() -> dict[str, str]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from tutor_sim import figures
-from tutor_sim.evaluation import Evaluation, Role
+from tutor_sim.evaluation import Evaluation, Role, by_tutor, pooled
 from tutor_sim.figures import LearningPoint
 from tutor_sim.summary import BAYES, ORACLE, Summary
+
+LearningCurves = Mapping[str, Sequence[Sequence[LearningPoint]]]
+"""Learner -> for each of its seeds the validations in order."""
+MAX_ACTION_PICTURES = 4
+"""Learned tutors whose actions are shown, the best ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,19 +41,19 @@ class Picture:
 def pictures(
     evaluations: Sequence[Evaluation],
     summary: Summary,
-    learning_curve: Sequence[LearningPoint] = (),
+    learning_curves: LearningCurves | None = None,
 ) -> list[Picture]:
     """Everything worth seeing of a comparison, in the order of a report.
 
     Args:
         evaluations: of the tutors, on the same students.
         summary: of these evaluations.
-        learning_curve: validation scores while training; empty if nothing was trained.
+        learning_curves: learner -> for each seed its validation scores while training.
     """
     ordered = [e for line in summary.tutors for e in evaluations if e.tutor == line.tutor]
     found = [_overview(ordered, summary)]
-    if learning_curve:
-        found.append(_learning(summary, learning_curve))
+    if learning_curves:
+        found.append(_learning(summary, learning_curves))
     return [*found, *_over_time(ordered), *_adaptive(ordered), *_outcomes(ordered)]
 
 
@@ -72,25 +77,36 @@ def _overview(evaluations: Sequence[Evaluation], summary: Summary) -> Picture:
     return Picture(
         "eval/scores",
         "Scores",
-        f"Mean score of a lesson ({label}) with its 95 % interval over students.{exact} "
-        + _dagger(evaluations),
-        "Dot plot of mean scores: " + _numbers({e.tutor: e.score for e in evaluations}),
+        f"Mean score of a lesson ({label}) with its 95 % interval.{exact} " + _dagger(evaluations),
+        "Dot plot of mean scores: " + _numbers(_means(evaluations, lambda e: e.score)),
         lambda: figures.score_overview(summary, label),
     )
 
 
-def _learning(summary: Summary, points: Sequence[LearningPoint]) -> Picture:
+def _learning(summary: Summary, curves: LearningCurves) -> Picture:
     references = reference_scores(summary)
+    several = sum(map(len, curves.values())) > 1
+    whose = "of each learner and seed" if several else "of the greedy tutor"
+    over = ", over its teaching actions and its CPU-seconds" if several else ""
+    at_end = {
+        name: (
+            float(np.mean([seed[0].score for seed in seeds])),
+            float(np.mean([seed[-1].score for seed in seeds])),
+        )
+        for name, seeds in curves.items()
+    }
+    from_to = "; ".join(
+        f"{name if several else ''} from {first:.3g} to {last:.3g}".strip()
+        for name, (first, last) in at_end.items()
+    )
     return Picture(
         "eval/learning_curve",
         "Learning",
-        "Score of the greedy tutor with the validation students while it was trained; dashed lines "
-        "are "
-        "references. The tutor in this report is the one with the best validation score; its score "
-        "above is with other students, whom it never met.",
-        f"Learning curve from {points[0].score:.3g} to {points[-1].score:.3g}. References: "
-        + _numbers(references),
-        lambda: figures.learning_curve(points, references),
+        f"Score {whose} with the validation students while it was trained{over}; dashed lines "
+        "are references. The tutor in this report is the one with the best validation score; its "
+        "score above is with other students, whom it never met.",
+        f"Learning curve {from_to}. References: " + _numbers(references),
+        lambda: figures.learning_curve(curves, references),
     )
 
 
@@ -107,7 +123,7 @@ def reference_scores(summary: Summary) -> dict[str, float]:
 def _over_time(evaluations: Sequence[Evaluation]) -> Iterator[Picture]:
     unit = figures.progress_label(evaluations[0])
     n_lessons = evaluations[0].task.n_lessons
-    at_end = {e.tutor: float(e.progress[-1, -1].mean()) for e in evaluations}
+    at_end = _means(evaluations, lambda e: float(e.progress[-1, -1].mean()))
     yield Picture(
         "adaptation/curve",
         "Adaptation, action by action",
@@ -123,15 +139,17 @@ def _over_time(evaluations: Sequence[Evaluation]) -> Iterator[Picture]:
         lambda: figures.adaptation_curve(evaluations),
     )
     if n_lessons > 1:
+        last = _means(evaluations, lambda e: e.scores[:, -1].mean())
         yield Picture(
             "adaptation/lessons",
             "Adaptation, lesson by lesson",
-            "Mean score of each lesson with the same student. A tutor that does not adapt stays "
-            "level.",
+            "Mean score of the next lesson after so many lessons with the same student, with 95 % "
+            "intervals: bars at the dots of learned tutors (which stand side by side), bands of "
+            "the others. A tutor that does not adapt stays level.",
             "Line chart of scores from the first to the last lesson: "
             + "; ".join(
-                f"{e.tutor} {e.scores[:, 0].mean():.3g} to {e.scores[:, -1].mean():.3g}"
-                for e in evaluations
+                f"{tutor} {first:.3g} to {last[tutor]:.3g}"
+                for tutor, first in _means(evaluations, lambda e: e.scores[:, 0].mean()).items()
             ),
             lambda: figures.lesson_scores(evaluations),
         )
@@ -148,11 +166,8 @@ def _over_time(evaluations: Sequence[Evaluation]) -> Iterator[Picture]:
     if reference is not None and any(
         e.tutor != reference.tutor and not e.privileged for e in evaluations
     ):
-        behind = {
-            e.tutor: float((reference.progress[-1, -1] - e.progress[-1, -1]).mean())
-            for e in evaluations
-            if e.tutor != reference.tutor and not e.privileged
-        }
+        others = [e for e in evaluations if e.tutor != reference.tutor and not e.privileged]
+        behind = _means(others, lambda e: (reference.progress[-1, -1] - e.progress[-1, -1]).mean())
         yield Picture(
             "adaptation/regret",
             "Regret",
@@ -173,10 +188,11 @@ def _adaptive(evaluations: Sequence[Evaluation]) -> Iterator[Picture]:
             "dotted: a modality chosen blindly. Rising lines are tutors that find out what suits "
             "whom.",
             "Line chart of the fit between student and modality. At the end: "
-            + _numbers({e.tutor: float(e.fit[-1, -1].mean()) for e in evaluations}),
+            + _numbers(_means(evaluations, lambda e: e.fit[-1, -1].mean())),
             lambda: figures.modality_fit(evaluations),
         )
-    shown = [e for e in evaluations if e.role is Role.LEARNED] or [
+    learned = by_tutor([e for e in evaluations if e.role is Role.LEARNED])
+    shown = [pooled(group) for group in learned.values()][:MAX_ACTION_PICTURES] or [
         e for e in evaluations if not e.privileged
     ][:1]
     for evaluation in shown:
@@ -205,9 +221,17 @@ def _outcomes(evaluations: Sequence[Evaluation]) -> Iterator[Picture]:
         "of "
         "the students below which the worst decile lies.",
         "Range plot of student scores. Medians: "
-        + _numbers({e.tutor: float(np.median(e.student_scores)) for e in evaluations}),
+        + _numbers(_means(evaluations, lambda e: float(np.median(e.student_scores)))),
         lambda: figures.score_distribution(evaluations),
     )
+
+
+def _means(
+    evaluations: Sequence[Evaluation], read: Callable[[Evaluation], float]
+) -> dict[str, float]:
+    """Tutor -> mean over its seeds."""
+    groups = by_tutor(evaluations)
+    return {tutor: float(np.mean([read(e) for e in group])) for tutor, group in groups.items()}
 
 
 def _numbers(values: dict[str, float]) -> str:

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from tutor_sim.adaptation_table import return_columns, speed_columns
 from tutor_sim.drawing import to_svg
 from tutor_sim.evaluation import Role
 from tutor_sim.files import atomic_write
 from tutor_sim.findings import findings
 from tutor_sim.pictures import Picture
 from tutor_sim.summary import Summary
-from tutor_sim.tables import columns
+from tutor_sim.tables import Column, columns
 
 STYLES_ARE_CONTESTED = (
     "Students here respond better to some modalities than to others. That is a simulated trait "
@@ -46,7 +47,7 @@ p { max-width: 46rem; }
 .finding { border-left: .3rem solid var(--mark); padding: .1rem 0 .1rem 1rem; margin: 1.25rem 0; }
 .finding p { margin: .35rem 0; }
 .finding p:first-child { font-size: 1.2rem; line-height: 1.4; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; margin-bottom: 1.25rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; }
 th, td { padding: .4rem .75rem .4rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); white-space: nowrap; }
@@ -119,6 +120,7 @@ def render(report: Report) -> str:
 <h2>Results</h2>
 {_results(report.summary)}
 {notes}
+{_adaptation(report.summary)}
 <h2>Pictures</h2>
 {"".join(_figure(picture) for picture in report.pictures)}
 <h2>What was done</h2>
@@ -139,20 +141,42 @@ def render(report: Report) -> str:
 
 
 def _results(summary: Summary) -> str:
-    shown = columns(summary)
+    caption = (
+        f"{summary.tutors[0].n_students:,} unseen students, the same for every tutor, with the "
+        "same "
+        "luck. Brackets are 95 % intervals."
+    )
+    return _table("Results", caption, columns(summary), summary)
+
+
+def _adaptation(summary: Summary) -> str:
+    """How tutors get better from lesson to lesson; nothing where there is one lesson."""
+    if summary.n_lessons == 1:
+        return ""
+    caption = "Mean score of the next lesson after so many lessons with the same student."
+    tables = _table("Score by lesson", caption, return_columns(summary), summary)
+    speed = speed_columns(summary)
+    if len(speed) > 1:
+        reference = summary.lesson_reference
+        caption = (
+            f"After so many lessons: fraction of {reference} in the next one. Then teaching "
+            f"actions until a lesson reaches 50, 80 and 95 % of the way to {reference}'s last."
+            if reference
+            else "What training took."
+        )
+        tables += _table("Speed of adaptation", caption, speed, summary)
+    return f"<h2>Adaptation</h2>\n{tables}"
+
+
+def _table(label: str, caption: str, shown: Sequence[Column], summary: Summary) -> str:
     head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in shown)
     rows = []
     for line in summary.tutors:
         first, *others = (escape(column.cell(line)) for column in shown)
         cells = f'<th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in others)
         rows.append(f'<tr class="{line.role}">{cells}</tr>')
-    caption = (
-        f"{summary.tutors[0].n_students:,} unseen students, the same for every tutor, with the "
-        "same "
-        "luck. Brackets are 95 % intervals."
-    )
     return (
-        f'<div class="scroll" role="region" aria-label="Results" tabindex="0"><table>'
+        f'<div class="scroll" role="region" aria-label="{label}" tabindex="0"><table>'
         f'<caption class="caption" style="text-align:left">{escape(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
@@ -176,7 +200,18 @@ def _facts(facts: Iterable[tuple[str, str]]) -> str:
 
 
 def _definitions(summary: Summary) -> str:
-    terms = [(column.title, column.meaning) for column in columns(summary)]
+    shown = columns(summary)
+    if summary.n_lessons > 1:
+        shown += [
+            column._replace(title=f"{kind} {column.title}")
+            for kind, part in (
+                ("score", return_columns(summary)),
+                ("adaptation:", speed_columns(summary)),
+            )
+            for column in part
+            if column.meaning
+        ]
+    terms = [(column.title, column.meaning) for column in shown]
     if any(line.role is Role.OPTIMUM for line in summary.tutors) or "bayes" in summary.exact:
         terms.append(
             (

@@ -1,4 +1,4 @@
-"""Results on disk: one row per tutor x student x lesson in a Parquet file.
+"""Results on disk: one row per tutor (x training seed) x student x lesson in a Parquet file.
 
 =====================  =======  ====================================================================
 column                 type     meaning
@@ -13,10 +13,11 @@ post_test_start        float32  expected post-test score in [0, 1] before the fi
 post_test_end          float32  the same after the last action
 mastery_start          float32  mean mastery of the skills in [0, 1] before the first action
 mastery_end            float32  the same after the last action
+training_seed          uint64   which of several trainings; null: not trained, or once
 =====================  =======  ====================================================================
 
-The last four are hidden from tutors. The file's metadata ``tutor_sim`` is JSON: format version,
-population, task, seed.
+Post-tests and mastery are hidden from tutors. The file's metadata ``tutor_sim`` is JSON: format
+version, population, task, seed.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def _rows(evaluation: Evaluation) -> pa.Table:
     for name, values in (("post_test", evaluation.post_test), ("mastery", evaluation.mastery)):
         columns[f"{name}_start"] = values[:, 0].T.ravel()
         columns[f"{name}_end"] = values[:, -1].T.ravel()
+    columns["training_seed"] = pa.array([evaluation.training_seed] * n_rows, pa.uint64())
     return pa.table(columns)
 
 
@@ -113,8 +115,12 @@ def read_results(path: Path) -> pa.Table:
 
 
 def scores_by_tutor(table: pa.Table) -> dict[str, NDArray[np.float64]]:
-    """Tutor -> scores ``(n, K)``, students in increasing order of index, lessons in order."""
-    order = [("tutor", "ascending"), ("student", "ascending"), ("lesson", "ascending")]
+    """Tutor -> scores ``(n, K)``, students in increasing order of index, lessons in order.
+
+    Of a tutor that was trained with S seeds ``(S n, K)``, seed after seed.
+    """
+    keys = ("tutor", "training_seed", "student", "lesson")
+    order = [(key, "ascending") for key in keys if key in table.column_names]
     table = table.sort_by(order)
     tutors = table["tutor"].to_numpy()
     lessons = table["lesson"].to_numpy()

@@ -12,6 +12,10 @@
 ``results.parquet``  scores of every tutor, student and lesson; ``summary.json``: their summary
 ``report.html``      the report
 ===================  ==========================================================================
+
+An experiment with several trainings (``learners``, ``seeds``) has a folder for the comparison, with
+``parts/`` instead of checkpoints and events: a run folder for each learner and seed, called
+``<learner>-<seed>``.
 """
 
 from __future__ import annotations
@@ -54,19 +58,41 @@ class Run:
             SaveError: the folder cannot be made or written.
         """
         folder = _claim(root, f"{experiment.name}-{experiment.seed}")
+        return cls._fill(folder, experiment, command, n_threads)
+
+    @classmethod
+    def _fill(cls, folder: Path, experiment: Experiment, command: Command, n_threads: int) -> Run:
+        """Write what a run begins with; ``config.yaml`` comes last, and makes it one."""
         run = cls(folder, experiment, command, n_threads)
-        for inner in (run.checkpoints, run.tensorboard):
-            with saving(inner):
-                inner.mkdir()
+        inner = [run.parts] if experiment.has_parts else [run.checkpoints, run.tensorboard]
+        for path in inner:
+            with saving(path):
+                path.mkdir(exist_ok=True)
+        seeds = list(experiment.seeds) or experiment.seed
         about = {
             "command": command,
             "n_threads": n_threads,
-            "seeds": {"training": experiment.seed, "evaluation": experiment.evaluation.seed},
+            "seeds": {"training": seeds, "evaluation": experiment.evaluation.seed},
         }
         _write_json(run.folder / "versions.json", versions())
         _write_json(run.folder / "run.json", about)
         atomic_write(run.folder / "config.yaml", experiment.to_yaml().encode())
         return run
+
+    def part(self, name: str, seed: int) -> Run:
+        """The run folder of one training of an experiment that has several, made if need be.
+
+        Raises:
+            ValueError: what is there is damaged.
+            SaveError: the folder cannot be made or written.
+        """
+        experiment = self.experiment.part(name, seed)
+        folder = self.parts / experiment.name
+        if (folder / "config.yaml").is_file():
+            return Run.open(folder)
+        with saving(folder):
+            folder.mkdir(exist_ok=True)
+        return Run._fill(folder, experiment, "train", self.n_threads)
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -87,6 +113,11 @@ class Run:
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{folder / 'run.json'}: damaged: {error!r}") from error
         return cls(folder, load_experiment(folder / "config.yaml"), command, n_threads)
+
+    @property
+    def parts(self) -> Path:
+        """Folder of the parts of an experiment with several trainings."""
+        return self.folder / "parts"
 
     @property
     def checkpoints(self) -> Path:

@@ -8,9 +8,16 @@ from typing import Any
 from tutor_agents.registry import TUTORS
 from tutor_envs.student_registry import GYM, known_names, student_class
 from tutor_envs.students import STUDENT_MODELS
-from tutor_sim.config import Experiment
+from tutor_sim.config import LEARNER_NAME, Experiment
 from tutor_sim.learners import LEARNERS
 
+_REFERENCE = "^.+:[A-Za-z_]"
+_ONE_KEY = {"minProperties": 1, "maxProperties": 1, "additionalProperties": False}
+_THIRD_PARTY_LEARNER = {
+    "type": "object",
+    "properties": {"algorithm": {"type": "string", "not": {"enum": list(LEARNERS)}}},
+    "required": ["algorithm"],
+}
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -25,7 +32,7 @@ def experiment_schema() -> dict[str, Any]:
     population["properties"]["model"] = _any_of(models, definitions)
     population["properties"]["model"]["anyOf"].append({"type": "object"})  # of custom students
     population["properties"]["student"] |= {
-        "anyOf": [{"enum": known_names()}, {"type": "string", "pattern": "^.+:[A-Za-z_]"}]
+        "anyOf": [{"enum": known_names()}, {"type": "string", "pattern": _REFERENCE}]
     }
     population["allOf"] = [
         {
@@ -48,15 +55,21 @@ def experiment_schema() -> dict[str, Any]:
         ],
     }
     learners = {name: kind.config for name, kind in LEARNERS.items()}
-    properties["learner"] |= _any_of(learners, definitions)
-    properties["learner"]["anyOf"].append({"type": "null"})
+    one = _any_of(learners, definitions)
+    one["anyOf"].append(_THIRD_PARTY_LEARNER)
+    properties["learner"] |= {"anyOf": [*one["anyOf"], {"type": "null"}]}
+    properties["learners"] |= {
+        "patternProperties": {LEARNER_NAME: one},
+        "additionalProperties": False,
+    }
     for kind in learners.values():
         definitions[kind.__name__].setdefault("required", []).append("algorithm")
     options = {name: kind.parameters for name, kind in TUTORS.items()}
     del definitions["TutorSpec"]
     properties["tutors"]["items"] = {
         "anyOf": [
-            {"enum": [*LEARNERS, *TUTORS]},
+            {"type": "string"},  # a tutor, a learned one, or a reference
+            {"type": "object", "patternProperties": {_REFERENCE: {"type": "object"}}, **_ONE_KEY},
             *(
                 {
                     "type": "object",

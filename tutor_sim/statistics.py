@@ -7,6 +7,10 @@ instead, which is the same to within the noise of resampling and costs nothing. 
 mean follows Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical
 precipice". Whatever is undefined (no spread between references, a single student) is nan and
 carries its reason.
+
+Scores are ``(n,)`` or, of a tutor that was trained with several seeds, ``(S, n)`` with the same
+students in every row. Then the value is the mean over seeds, and the interval covers seeds and
+students (:mod:`tutor_sim.two_level`).
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+from tutor_sim.two_level import half_width, two_level_band, two_level_half_width
 
 Array = NDArray[np.float64]
 
@@ -82,7 +88,7 @@ def mean_interval(scores: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: in
     """Mean over students.
 
     Args:
-        scores: ``(n,)``.
+        scores: ``(n,)`` or ``(S, n)``.
         n_resamples: bootstrap resamples.
         seed: of the resampling.
 
@@ -159,7 +165,7 @@ def paired_difference(
     """Mean over students of the score less the reference's score with the same student.
 
     Args:
-        scores: ``(n,)``.
+        scores: ``(n,)`` or ``(S, n)``.
         reference: ``(n,)``, of the same students in the same order.
         n_resamples: bootstrap resamples.
         seed: of the resampling.
@@ -192,7 +198,7 @@ def fraction(
     the ratio). An estimate may lie above 1 by luck, which its interval shows.
 
     Args:
-        scores: ``(n,)``.
+        scores: ``(n,)`` or ``(S, n)``.
         low: the reference at 0.
         high: the reference at 1.
         luck: of other tutors with the same students, ``(n,)`` each: score less its expectation.
@@ -209,7 +215,7 @@ def fraction(
             return undefined(f"the references span no scale: {low.value:g} to {high.value:g}")
         per_student = (without_shared_luck(scores, luck) - low.value) / span
         return mean_interval(per_student, n_resamples=n_resamples, seed=seed)
-    sides = [_as_scores(reference, len(scores)) for reference in (low, high)]
+    sides = [_as_scores(reference, scores.shape[-1]) for reference in (low, high)]
     if sides[0] is None or sides[1] is None:
         return undefined("a reference is unknown")
     gain, span_scores = scores - sides[0], sides[1] - sides[0]
@@ -233,7 +239,7 @@ def without_shared_luck(scores: ArrayLike, luck: Sequence[ArrayLike]) -> Array:
     theory, methods and examples", section 8.9).
 
     Args:
-        scores: ``(n,)``.
+        scores: ``(n,)`` or ``(S, n)``, each row by itself.
         luck: controls ``c_j``, each ``(n,)`` with expectation zero, of the same students.
 
     Raises:
@@ -242,11 +248,28 @@ def without_shared_luck(scores: ArrayLike, luck: Sequence[ArrayLike]) -> Array:
     scores = np.asarray(scores, dtype=np.float64)
     if not luck:
         return scores
+    if scores.ndim == 2:
+        return np.stack([without_shared_luck(row, luck) for row in scores])
     controls = np.stack([_paired(control, scores)[0] for control in luck], axis=-1)
     centred = controls - controls.mean(axis=0)
     slopes = np.linalg.lstsq(centred, scores - scores.mean(), rcond=None)[0]
     result: Array = scores - controls @ slopes
     return result
+
+
+def seed_band(values: ArrayLike) -> tuple[Array, Array, Array]:
+    """Mean over seeds and students with its 95 % interval, for the many points of a curve.
+
+    Args:
+        values: ``(S, ..., n)``; one seed is :func:`mean_band`.
+
+    Returns:
+        Mean, low and high, each ``(...)``.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) == 1 or values.shape[-1] < 2:
+        return mean_band(values.mean(axis=0))
+    return two_level_band(values, LEVEL)
 
 
 def regret(progress: ArrayLike, reference: ArrayLike) -> tuple[Array, Array, Array]:
@@ -273,7 +296,7 @@ def _as_scores(reference: Reference, n_students: int) -> Array | None:
 
 def _paired(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if x.shape != y.shape:
+    if x.shape[-1:] != y.shape[-1:]:
         raise ValueError(
             f"paired scores must be of the same students, got {x.shape} and {y.shape}."
         )
@@ -291,8 +314,9 @@ def _mean(scores: Array, axis: int = -1) -> Array:
 
 
 def _ratio(numerator: Array, denominator: Array, axis: int = -1) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        result: Array = numerator.mean(axis=axis) / denominator.mean(axis=axis)
+    """Of means; a resample in which the references do not differ at all counts as a tiny span."""
+    span = denominator.mean(axis=axis)
+    result: Array = numerator.mean(axis=axis) / np.where(span == 0, _SAME, span)
     return result
 
 
@@ -307,24 +331,33 @@ def _interval(
     """A statistic of samples of the same students, and its interval.
 
     Args:
-        samples: ``(n,)`` each, resampled together.
+        samples: ``(n,)`` each, resampled together, or ``(S, n)``: several seeds.
         statistic: of the samples over their last axis.
-        influence: how much each student moves the statistic, times n, up to a constant; ``(n,)``.
+        influence: how much each student moves the statistic, times n, up to a constant; of one
+            seed: ``(n,)``.
         n_resamples: bootstrap resamples.
         seed: of the resampling.
     """
-    data = tuple(np.asarray(sample, dtype=np.float64) for sample in samples)
-    n = len(data[0])
+    arrays = [np.asarray(sample, dtype=np.float64) for sample in samples]
+    data: list[Array] = list(np.broadcast_arrays(*arrays))
+    n = data[0].shape[-1]
     if n == 0:
         raise ValueError("`scores` must hold at least one student's score, got none.")
-    value = float(statistic(*data))
+    if data[0].ndim == 2 and len(data[0]) == 1:
+        data = [sample[0] for sample in data]
+    value = float(np.mean(statistic(*data)))
     if n == 1:
         return Estimate(value, math.nan, math.nan, "one student: no interval")
     if all(np.ptp(sample) == 0 for sample in data):
         return Estimate(value, value, value)
     if n > MAX_BOOTSTRAPPED:
-        mean, low, high = mean_band(influence(*data))
-        return Estimate(value, value + float(low - mean), value + float(high - mean))
+        half = _influence_half_width(data, statistic, influence)
+        return Estimate(value, value - half, value + half)
+    if data[0].ndim == 2:
+        half = two_level_half_width(
+            data, statistic, n_resamples=n_resamples, level=LEVEL, seed=seed
+        )
+        return Estimate(value, value - half, value + half)
     result = stats.bootstrap(
         data,
         statistic,
@@ -339,3 +372,18 @@ def _interval(
     )
     interval = result.confidence_interval
     return Estimate(value, float(interval.low), float(interval.high))
+
+
+def _influence_half_width(
+    data: Sequence[Array], statistic: Callable[..., Any], influence: Callable[..., Array]
+) -> float:
+    """Half the width of an interval by influence values, for many students."""
+    n = data[0].shape[-1]
+    if data[0].ndim == 1:
+        mean, low, _ = mean_band(influence(*data))
+        return float(mean - low)
+    n_seeds = len(data[0])
+    by_seed = [influence(*(sample[row] for sample in data)) for row in range(n_seeds)]
+    v_students = float(np.mean(by_seed, axis=0).var(ddof=1)) / n
+    v_seeds = float(np.var(statistic(*data), ddof=1)) / n_seeds
+    return float(half_width(v_students + v_seeds, v_students, v_seeds, n, n_seeds, LEVEL))

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tutor_sim.evaluation import Evaluation, Role
+from tutor_sim.adaptation import LEVELS, actions_to_reach, lesson_fractions, way_to_last_lesson
+from tutor_sim.evaluation import Evaluation, Role, by_tutor
 from tutor_sim.statistics import (
     Array,
     Estimate,
@@ -33,6 +34,21 @@ _CASE_VALUES = {RANDOM: "random", BEST_FIXED: "openloop", BAYES: "bayes"}
 
 
 @dataclasses.dataclass(frozen=True)
+class Cost:
+    """What training a tutor took; means over its seeds.
+
+    Attributes:
+        teaching_steps: teaching actions.
+        elapsed_s: seconds.
+        cpu_s: CPU-seconds, all threads together, validations included.
+    """
+
+    teaching_steps: float
+    elapsed_s: float
+    cpu_s: float
+
+
+@dataclasses.dataclass(frozen=True)
 class TutorSummary:
     """One tutor's line of a comparison.
 
@@ -53,6 +69,13 @@ class TutorSummary:
         versus_baseline: score less that of the best baseline, with the same students.
         regret: score of the best reference (Bayes-optimal, else oracle) less the tutor's.
         us_per_action: median microseconds for one action of one student, in batches.
+        n_seeds: trainings that the numbers are the mean of; intervals cover their draw, too.
+        seed_scores: training seed -> mean score, where there are several trainings.
+        lesson_fractions: of each lesson: 0 for the random tutor, 1 for the optimum there
+            (``Summary.lesson_reference``).
+        actions_to_reach: level, such as ``80 %`` -> teaching actions with a student until a lesson
+            comes that far on the way from the random tutor to the optimum's last lesson.
+        cost: of training; None: not trained, or not known.
     """
 
     tutor: str
@@ -69,6 +92,11 @@ class TutorSummary:
     versus_baseline: Estimate
     regret: Estimate
     us_per_action: float
+    n_seeds: int = 1
+    seed_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    lesson_fractions: tuple[Estimate, ...] = ()
+    actions_to_reach: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
+    cost: Cost | None = None
 
     def metrics(self) -> dict[str, float]:
         """The known numbers by TensorBoard tag, such as ``eval/score``."""
@@ -96,12 +124,17 @@ class Summary:
         baseline: name of the baseline with the highest mean score; None without baselines.
         best_reference: what ``regret`` is measured from; None without optimum and oracle.
         exact: exactly known expected scores: reference -> value.
+        n_steps: teaching actions of a lesson.
+        lesson_reference: the optimum of ``lesson_fractions`` and ``actions_to_reach``: the
+            Bayes-optimal tutor if it was evaluated, else an oracle; None without either.
     """
 
     tutors: tuple[TutorSummary, ...]
     baseline: str | None
     best_reference: str | None
     exact: Mapping[str, float]
+    n_steps: int = 0
+    lesson_reference: str | None = None
 
     def __getitem__(self, tutor: str) -> TutorSummary:
         """The line of a tutor.
@@ -130,6 +163,7 @@ class Summary:
             "baseline": self.baseline,
             "best_reference": self.best_reference,
             "exact": dict(self.exact),
+            "lesson_reference": self.lesson_reference,
             "tutors": [_plain(dataclasses.asdict(line)) for line in self.tutors],
         }
 
@@ -152,39 +186,75 @@ def case_references(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def summarise(
-    evaluations: Sequence[Evaluation], *, exact: Mapping[str, float] | None = None
+    evaluations: Sequence[Evaluation],
+    *,
+    exact: Mapping[str, float] | None = None,
+    costs: Mapping[str, Cost] | None = None,
 ) -> Summary:
     """Compare tutors that taught the same students.
 
     Args:
-        evaluations: one for each tutor; the references are found among them by role (optimum,
-            oracle) and by name (``random``, ``best_fixed``).
+        evaluations: one for each tutor, or for each of its training seeds; the references are found
+            among them by role (optimum, oracle) and by name (``random``, ``best_fixed``).
         exact: exactly known expected scores of references, by name: see :func:`case_references`.
+        costs: tutor -> what its training took.
 
     Raises:
-        ValueError: no evaluation, two of one name, or not the same students with the same luck.
+        ValueError: no evaluation, two of one name and training seed, or not the same students with
+            the same luck.
     """
     _check_paired(evaluations)
-    exact = dict(exact or {})
-    references = _references(evaluations, exact)
-    luck = _known_luck(evaluations, exact)
+    exact, costs = dict(exact or {}), costs or {}
     baselines = [e for e in evaluations if e.role is Role.BASELINE]
     baseline = max(baselines, key=lambda e: e.score, default=None)
-    lines = [_summarise_one(e, references, luck, baseline) for e in evaluations]
+    references = _references(evaluations, exact)
+    yardstick = _Yardstick(
+        references,
+        _known_luck(evaluations, exact),
+        baseline,
+        next((e for e in evaluations if e.tutor == RANDOM), None),
+        _lesson_reference(evaluations),
+    )
+    lines = [
+        _summarise_one(group, yardstick, costs.get(tutor))
+        for tutor, group in by_tutor(evaluations).items()
+    ]
     best = next((name for name in (BAYES, ORACLE) if name in references), None)
     return Summary(
         tutors=tuple(sorted(lines, key=lambda line: -line.score.value)),
         baseline=baseline.tutor if baseline else None,
         best_reference=best,
         exact=exact,
+        n_steps=evaluations[0].task.n_steps,
+        lesson_reference=yardstick.optimum.tutor if yardstick.optimum else None,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Yardstick:
+    """What every tutor is measured against."""
+
+    references: Mapping[str, Reference]
+    luck: Sequence[Array]
+    baseline: Evaluation | None
+    random: Evaluation | None
+    optimum: Evaluation | None
+
+
+def _lesson_reference(evaluations: Sequence[Evaluation]) -> Evaluation | None:
+    """The optimum lesson by lesson: the Bayes-optimal tutor, else the best oracle."""
+    for role in (Role.OPTIMUM, Role.ORACLE):
+        found = [e for e in evaluations if e.role is role]
+        if found:
+            return max(found, key=lambda e: e.score)
+    return None
 
 
 def _check_paired(evaluations: Sequence[Evaluation]) -> None:
     if not evaluations:
         raise ValueError("`evaluations` must hold at least one evaluation, got none.")
-    names = [e.tutor for e in evaluations]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    names = [(e.tutor, e.training_seed) for e in evaluations]
+    repeated = sorted({name for name, seed in names if names.count((name, seed)) > 1})
     if repeated:
         raise ValueError(f"tutors must have different names, got several called {repeated}.")
     first = evaluations[0]
@@ -232,30 +302,35 @@ def _known_luck(evaluations: Sequence[Evaluation], exact: Mapping[str, float]) -
 
 
 def _summarise_one(
-    evaluation: Evaluation,
-    references: Mapping[str, Reference],
-    luck: Sequence[Array],
-    baseline: Evaluation | None,
+    group: Sequence[Evaluation], yardstick: _Yardstick, cost: Cost | None
 ) -> TutorSummary:
-    scores = evaluation.student_scores
-    first, last = evaluation.scores[:, 0], evaluation.scores[:, -1]
-    one_lesson = evaluation.scores.shape[1] == 1
+    """Of one tutor's evaluations, one for each training seed."""
+    first, baseline = group[0], yardstick.baseline
+    scores = np.stack([e.student_scores for e in group])  # (S, n)
+    by_lesson = np.stack([e.scores for e in group])  # (S, n, K)
+    one_lesson = by_lesson.shape[-1] == 1
 
     def between(low: str, high: str) -> Estimate:
+        references = yardstick.references
         missing = [name for name in (low, high) if name not in references]
         if missing:
             return undefined(f"needs the tutor `{'` and `'.join(missing)}`")
-        return fraction(scores, references[low], references[high], luck=luck)
+        return fraction(scores, references[low], references[high], luck=yardstick.luck)
 
+    fractions, to_reach = _adaptation(by_lesson, first.task.n_steps, yardstick)
     return TutorSummary(
-        tutor=evaluation.tutor,
-        role=evaluation.role,
-        n_students=len(scores),
+        tutor=first.tutor,
+        role=first.role,
+        n_students=scores.shape[-1],
         score=mean_interval(scores),
         iqm=iqm_interval(scores),
         worst_decile=worst_decile_interval(scores),
-        lessons=tuple(mean_interval(lesson) for lesson in evaluation.scores.T),
-        adaptation=undefined("one lesson") if one_lesson else paired_difference(last, first),
+        lessons=tuple(mean_interval(by_lesson[..., k]) for k in range(by_lesson.shape[-1])),
+        adaptation=(
+            undefined("one lesson")
+            if one_lesson
+            else mean_interval(by_lesson[..., -1] - by_lesson[..., 0])
+        ),
         fraction_of_optimal=between(RANDOM, BAYES),
         fraction_of_adaptivity=between(BEST_FIXED, BAYES),
         fraction_of_oracle=between(RANDOM, ORACLE),
@@ -264,9 +339,30 @@ def _summarise_one(
             if baseline is None
             else paired_difference(scores, baseline.student_scores)
         ),
-        regret=_regret(scores, references),
-        us_per_action=evaluation.us_per_action,
+        regret=_regret(scores, yardstick.references),
+        us_per_action=float(np.median([e.us_per_action for e in group])),
+        n_seeds=len(group),
+        seed_scores={str(e.training_seed): e.score for e in group if e.training_seed is not None},
+        lesson_fractions=fractions,
+        actions_to_reach=to_reach,
+        cost=cost,
     )
+
+
+def _adaptation(
+    by_lesson: Array, n_steps: int, yardstick: _Yardstick
+) -> tuple[tuple[Estimate, ...], dict[str, Estimate]]:
+    """Fraction of the optimum in each lesson, and the teaching actions to reach each level."""
+    levels = {f"{level:.0%}".replace("%", " %"): level for level in LEVELS}
+    n_lessons = by_lesson.shape[-1]
+    if yardstick.random is None or yardstick.optimum is None:
+        missing = undefined("needs the tutor `random` and `bayes` or an oracle")
+        return (missing,) * n_lessons, dict.fromkeys(levels, missing)
+    ends = yardstick.random.scores, yardstick.optimum.scores
+    way = way_to_last_lesson(by_lesson, *ends)
+    return lesson_fractions(by_lesson, *ends), {
+        name: actions_to_reach(way, level, n_steps) for name, level in levels.items()
+    }
 
 
 def _regret(scores: Array, references: Mapping[str, Reference]) -> Estimate:
@@ -274,7 +370,7 @@ def _regret(scores: Array, references: Mapping[str, Reference]) -> Estimate:
     for name in (BAYES, ORACLE):
         reference = references.get(name)
         if reference is not None and reference.scores is not None:
-            return paired_difference(reference.scores, scores)
+            return mean_interval(reference.scores - scores)
         if reference is not None and reference.value is not None:
             return mean_interval(reference.value - scores)
     return undefined("no optimum and no oracle")

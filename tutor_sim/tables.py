@@ -44,7 +44,7 @@ class Column(NamedTuple):
 
 def columns(summary: Summary) -> list[Column]:
     """The columns that this comparison can fill, in order; the first names the tutor."""
-    n = _decimals([line.score for line in summary.tutors])
+    n = decimals([line.score for line in summary.tutors])
     found = [
         Column(
             "tutor",
@@ -55,10 +55,7 @@ def columns(summary: Summary) -> list[Column]:
         Column(
             "score [95 %]",
             "Mean score of a lesson over students and lessons, with its 95 % bootstrap interval "
-            "over "
-            "students. The interval says how far the mean may move with other students; it does "
-            "not "
-            "cover how a tutor might come out if it were trained again.",
+            + _what_intervals_cover(summary),
             lambda line: interval_text(line.score, n),
             0,
         ),
@@ -127,6 +124,19 @@ def columns(summary: Summary) -> list[Column]:
     return [*found, *_plain_columns(n)]
 
 
+def _what_intervals_cover(summary: Summary) -> str:
+    if max(line.n_seeds for line in summary.tutors) > 1:
+        return (
+            "over students and, for learned tutors, training seeds (both resampled; Student's t "
+            "for the few seeds): how far the mean may move with other students and if the tutor "
+            "were trained again."
+        )
+    return (
+        "over students. The interval says how far the mean may move with other students; it does "
+        "not cover how a tutor might come out if it were trained again."
+    )
+
+
 def _plain_columns(n_decimals: int) -> list[Column]:
     return [
         Column(
@@ -161,12 +171,17 @@ def results_table(summary: Summary, *, title: str, width: int) -> Table:
         title: above the table.
         width: columns of the terminal; where it is narrow, columns are left out and named.
     """
-    shown, left_out = _fitting(summary, width)
+    shown, left_out = fitting(columns(summary), summary, width)
+    return make_table(shown, summary, title, _caption(summary, shown, left_out))
+
+
+def make_table(shown: Sequence[Column], summary: Summary, title: str, caption: Text) -> Table:
+    """A line for each tutor, the best first."""
     table = Table(
         title=title,
         title_justify="left",
         title_style="bold",
-        caption=_caption(summary, shown, left_out),
+        caption=caption,
         caption_justify="left",
         box=None,
         padding=(0, _PADDING, 0, 0),
@@ -180,9 +195,10 @@ def results_table(summary: Summary, *, title: str, width: int) -> Table:
     return table
 
 
-def _fitting(summary: Summary, width: int) -> tuple[list[Column], list[Column]]:
+def fitting(
+    everything: Sequence[Column], summary: Summary, width: int
+) -> tuple[list[Column], list[Column]]:
     """The columns that fit into the width, and those that do not."""
-    everything = columns(summary)
     sizes = {
         column.title: _PADDING
         + max(cell_len(text) for text in [column.title, *map(column.cell, summary.tutors)])
@@ -244,7 +260,7 @@ def _reference_cell(field: str) -> Callable[[TutorSummary], str]:
     return cell
 
 
-def _decimals(estimates: Sequence[Estimate]) -> int:
+def decimals(estimates: Sequence[Estimate]) -> int:
     """Decimals that show the first two digits or so of the widest interval's half."""
     halves = [(e.high - e.low) / 2 for e in estimates if e.high > e.low]
     if not halves:

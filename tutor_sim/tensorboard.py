@@ -19,6 +19,7 @@ other images (at the end)         the pictures of the report
 ``probe/...``                     what can be told about the student from the tutor's memory
 ``perf/steps_per_s``              teaching actions a second, in training
 ``perf/elapsed_s``                seconds of training so far
+``perf/cpu_s``                    CPU-seconds of training so far, all threads together
 ``config`` (text)                 the resolved experiment
 HParams tab                       settings of the learner with the final ``eval/`` numbers
 ================================  ==============================================================

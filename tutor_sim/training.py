@@ -23,6 +23,7 @@ from tutor_sim.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
+from tutor_sim.config import Experiment
 from tutor_sim.evaluation import Evaluation, Role, evaluate
 from tutor_sim.figures import LearningPoint, action_heatmap, adaptation_curve
 from tutor_sim.learners import LearnedTutor, Learner, export_tutor, learner_kind
@@ -46,6 +47,7 @@ class Trained(NamedTuple):
         validation_score: its score with the validation students.
         learning_curve: every validation.
         elapsed_s: seconds of training, all sessions together.
+        cpu_s: CPU-seconds of training, all threads and sessions together.
     """
 
     tutor: LearnedTutor
@@ -54,6 +56,7 @@ class Trained(NamedTuple):
     validation_score: float
     learning_curve: tuple[LearningPoint, ...]
     elapsed_s: float
+    cpu_s: float
 
 
 def train(run: Run, *, device: str, console: Console) -> Trained:
@@ -71,13 +74,16 @@ def train(run: Run, *, device: str, console: Console) -> Trained:
     """
     session = _Session(run, device)
     learner = session.learner
+    if session.saved >= learner.n_updates:
+        return session.result()
     pace = Pace(learner.n_updates, learner.updates_done, learner.steps_per_update)
+    session.begin()
     with (
         contextlib.closing(session),
         StopRequest() as stop,
         training_progress(console, run.experiment.name, pace) as progress,
     ):
-        session.begin()
+        session.save_untrained()
         progress.show(learner.updates_done, session.last_score)
         while learner.updates_done < learner.n_updates:
             session.update(stop_after=lambda: stop.asked)
@@ -90,13 +96,12 @@ def train(run: Run, *, device: str, console: Console) -> Trained:
         return session.result()
 
 
-def make_learner(run: Run, device: str) -> Learner:
-    """The run's learner before its first update.
+def make_learner(experiment: Experiment, device: str) -> Learner:
+    """The experiment's learner before its first update.
 
     Raises:
-        ValueError: the run's experiment trains nothing.
+        ValueError: the experiment trains nothing, or several things.
     """
-    experiment = run.experiment
     if experiment.algorithm is None:
         raise ValueError(f"experiment `{experiment.name}` has no `learner`: nothing to train")
     return learner_kind(experiment.algorithm).make(
@@ -132,7 +137,7 @@ def load_best(run: Run, device: str) -> LearnedTutor:
         ValueError: there is no checkpoint yet, or it cannot be used.
         OSError: it cannot be read.
     """
-    learner = make_learner(run, device)
+    learner = make_learner(run.experiment, device)
     saved = list_checkpoints(run.checkpoints)
     if not saved:
         raise ValueError(f"{run.folder}: no checkpoint yet; `tutor-sim resume` starts the training")
@@ -146,24 +151,27 @@ class _Session:
     """One stretch of training, from a checkpoint (or nothing) to a stop or the end."""
 
     def __init__(self, run: Run, device: str) -> None:
+        self.started_s, self.cpu_started_s = time.monotonic(), time.process_time()
         self.run, self.device, self.experiment = run, device, run.experiment
-        self.learner = make_learner(run, device)
+        self.learner = make_learner(run.experiment, device)
         self.best: Best | None = None
         self.last_score: float | None = None
         self.saved = -1
-        self.elapsed_before_s = 0.0
+        self.elapsed_before_s = self.cpu_before_s = 0.0
         saved = list_checkpoints(run.checkpoints)
         if saved:
             manifest = restore(run, self.learner, saved[-1])
             self.saved, self.best = saved[-1], manifest.best
-            self.elapsed_before_s = manifest.elapsed_s
-        self.metrics = MetricsLog(run.metrics, keep_updates=self.saved)
-        self.board = Board(run.tensorboard, from_step=self.teaching_steps + 1 if saved else 0)
-        self.started_s = time.monotonic()
+            self.elapsed_before_s, self.cpu_before_s = manifest.elapsed_s, manifest.cpu_s
+        self.spent_s = (self.elapsed_before_s, self.cpu_before_s)
 
     @property
     def elapsed_s(self) -> float:
         return self.elapsed_before_s + time.monotonic() - self.started_s
+
+    @property
+    def cpu_s(self) -> float:
+        return self.cpu_before_s + time.process_time() - self.cpu_started_s
 
     @property
     def teaching_steps(self) -> int:
@@ -171,6 +179,12 @@ class _Session:
 
     # -- training ----------------------------------------------------------------------------------
     def begin(self) -> None:
+        """Open the logs where the checkpoint left them."""
+        from_step = self.teaching_steps + 1 if self.saved >= 0 else 0
+        self.metrics = MetricsLog(self.run.metrics, keep_updates=self.saved)
+        self.board = Board(self.run.tensorboard, from_step=from_step)
+
+    def save_untrained(self) -> None:
         """Before the first update: validate and save the untrained tutor."""
         if self.saved < 0:
             self.board.text("config", self.experiment.to_yaml())
@@ -181,7 +195,7 @@ class _Session:
         """One update; validation and a checkpoint where they are due."""
         learner, experiment = self.learner, self.experiment
         values = learner.update()
-        values["perf/elapsed_s"] = self.elapsed_s
+        values["perf/elapsed_s"], values["perf/cpu_s"] = self.elapsed_s, self.cpu_s
         last = learner.updates_done == learner.n_updates
         if last or learner.updates_done % experiment.evaluation.every_updates == 0:
             values |= self._validate()
@@ -236,6 +250,7 @@ class _Session:
     def _save(self) -> None:
         """Save, the logs first: a checkpoint never knows more than they do."""
         self.board.flush()
+        self.spent_s = elapsed_s, cpu_s = self.elapsed_s, self.cpu_s
         save_checkpoint(
             self.run.checkpoints,
             algorithm=str(self.experiment.algorithm),
@@ -243,7 +258,8 @@ class _Session:
             tensors=self.learner.tensors(),
             counters=self.learner.counters(),
             best=self.best,
-            elapsed_s=self.elapsed_s,
+            elapsed_s=elapsed_s,
+            cpu_s=cpu_s,
         )
         self.saved = self.learner.updates_done
         keep = self.experiment.checkpoint.keep
@@ -267,7 +283,13 @@ class _Session:
             teaching_steps=self.learner.n_updates * self.learner.steps_per_update,
             validation_score=self.best.score,
             learning_curve=tuple(
-                LearningPoint(row["teaching_steps"], row["eval/validation_score"]) for row in rows
+                LearningPoint(
+                    row["teaching_steps"],
+                    row["eval/validation_score"],
+                    cpu_s=row.get("perf/cpu_s", 0.0),
+                )
+                for row in rows
             ),
-            elapsed_s=self.elapsed_s,
+            elapsed_s=self.spent_s[0],
+            cpu_s=self.spent_s[1],
         )

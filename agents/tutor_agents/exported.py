@@ -18,7 +18,12 @@ from tutor_envs.student import StudentModel
 POLICY_FORMAT = 2
 POLICY_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
-KINDS = {"memory": "tutor_agents.engine.memory_tutor"}
+KINDS = {
+    "memory": "tutor_agents.engine.memory_tutor",
+    "gradient": "tutor_agents.maml.tutor",
+    "varibad": "tutor_agents.varibad.tutor",
+    "sb3": "tutor_agents.sb3.tutor",
+}
 """Kind of exported tutor -> module whose ``rebuild(description, weights, device)`` reads it."""
 
 

@@ -1,6 +1,7 @@
 """The tutors that need no training, by name: ``make_tutor("myopic", population, task)``.
 
-Learned tutors are not here: they come out of a training run.
+Those of third parties are made by reference, ``make_tutor("package.module:Class", ...)``, see
+:mod:`tutor_agents.plug_ins`. Learned tutors are not here: they come out of a training run.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from tutor_agents.best_fixed import BestFixedTutor, search_sequence
 from tutor_agents.mastery_threshold import MasteryThresholdTutor
 from tutor_agents.myopic import MyopicTutor
 from tutor_agents.oracle import OracleTutor
+from tutor_agents.plug_ins import entry_points, is_plug_in, make_plug_in
 from tutor_agents.random_tutor import RandomTutor
 from tutor_agents.round_robin import RoundRobinTutor
+from tutor_agents.stay_until_correct import Credit, Modality, StayUntilCorrectTutor
 from tutor_agents.thompson import ThompsonTutor
 from tutor_agents.tutor import Tutor
 from tutor_agents.type_posterior import average_type, types_of
@@ -47,6 +50,17 @@ class BestFixedParameters(NoParameters):
     n_students: int = Field(512, ge=1, description="training students that score a sequence")
     n_starts: int = Field(4, ge=1, description="starts of the coordinate ascent")
     max_student_steps: int = Field(10_000_000, ge=1, description="budget of simulated steps")
+
+
+class StayUntilCorrectParameters(NoParameters):
+    """Of :class:`tutor_agents.stay_until_correct.StayUntilCorrectTutor`."""
+
+    modality: Modality = Field("thompson", description="how the modality is drawn")
+    credit: Credit = Field(
+        "previous",
+        description="which practice an answer speaks for: the one before of the same skill, or "
+        "the same one, where students answer after they have learned",
+    )
 
 
 class TypesParameters(NoParameters):
@@ -95,6 +109,10 @@ def _random(at: _Setting, _: NoParameters) -> Tutor:
 
 def _round_robin(at: _Setting, given: RoundRobinParameters) -> Tutor:
     return RoundRobinTutor(at.model, order=given.order, device=at.device)
+
+
+def _stay_until_correct(at: _Setting, given: StayUntilCorrectParameters) -> Tutor:
+    return StayUntilCorrectTutor(at.model, **given.model_dump(), device=at.device)
 
 
 def _best_fixed(at: _Setting, given: BestFixedParameters) -> Tutor:
@@ -163,6 +181,11 @@ TUTORS: dict[str, TutorKind] = {
         BestFixedParameters,
         _best_fixed,
     ),
+    "stay_until_correct": TutorKind(
+        "one skill until an answer is right, by Thompson sampling over modalities",
+        StayUntilCorrectParameters,
+        _stay_until_correct,
+    ),
     "mastery_threshold": TutorKind(
         "one skill after the other, each until believed mastery passes a threshold",
         MasteryThresholdParameters,
@@ -204,7 +227,7 @@ def tutor_parameters(name: str, parameters: Mapping[str, Any]) -> NoParameters:
         ValueError: no such tutor or parameter, or a value that is not allowed.
     """
     if name not in TUTORS:
-        raise ValueError(unknown_name("tutors", name, TUTORS))
+        raise ValueError(unknown_name("tutors", name, [*TUTORS, *entry_points()]))
     kind = TUTORS[name].parameters
     for key in parameters:
         if key not in kind.model_fields:
@@ -222,9 +245,10 @@ def check_can_teach(name: str, population: Population) -> None:
     """Refuse a tutor that needs more of the student model than it offers.
 
     Raises:
-        ValueError: the tutor needs a belief, and the model can only be simulated.
+        ValueError: the tutor needs a belief, and the model can only be simulated. (What a third
+            party's tutor needs is not known.)
     """
-    if TUTORS[name].predicts and not population.student_model.is_functional:
+    if name in TUTORS and TUTORS[name].predicts and not population.student_model.is_functional:
         possible = ", ".join(key for key, kind in TUTORS.items() if not kind.predicts)
         raise ValueError(
             f"tutor `{name}` predicts what a student will do, and student model "
@@ -245,7 +269,7 @@ def make_tutor(
     """A tutor for this population and task; whatever it has to compute first, it computes now.
 
     Args:
-        name: one of ``TUTORS``.
+        name: one of ``TUTORS``, or a reference to a third party's.
         population: whose students it will teach; a tutor may know it, not the students.
         task: what it will teach for.
         seed: of what the tutor prepares by simulation (sampled types, search).
@@ -256,6 +280,8 @@ def make_tutor(
         ValueError: no such tutor or parameter, a value that is not allowed, or a tutor that
             cannot teach this population.
     """
+    if name not in TUTORS and is_plug_in(name):
+        return make_plug_in(name, population, task, seed=seed, device=device, **parameters)
     given = tutor_parameters(name, parameters)
     check_can_teach(name, population)
     return TUTORS[name].make(_Setting(population, task, seed, device), given)

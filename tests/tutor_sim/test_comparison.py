@@ -22,7 +22,7 @@ from tutor_agents.thompson import ThompsonTutor
 from tutor_agents.tutor import Tutor
 from tutor_envs.population import Population
 from tutor_envs.task import Reward, TeachingTask
-from tutor_sim.compare import Training, compare
+from tutor_sim.compare import Learned, Training, compare
 from tutor_sim.config import Experiment
 from tutor_sim.drawing import line_styles, to_rgb, to_svg
 from tutor_sim.evaluation import Evaluation, Role, evaluate
@@ -265,7 +265,7 @@ class TestPictures:
     def test_each_is_a_figure_of_its_own_with_words(
         self, evaluations: list[Evaluation], summary: Summary
     ) -> None:
-        found = pictures(evaluations, summary, CURVE)
+        found = pictures(evaluations, summary, {"rl2": [CURVE]})
         tags = [picture.tag for picture in found]
         assert len(set(tags)) == len(tags)
         assert {
@@ -364,8 +364,7 @@ class TestCompare:
         result = compare(
             experiment(),
             folder=tmp_path,
-            learned=[thompson()],
-            training=Training(CURVE, 5000, 1.5),
+            learned=[Learned.of(thompson(), Training(CURVE, 5000, 1.5))],
             console=console,
             commands=["tutor-sim compare 'a & b.yaml'"],
         )

@@ -226,6 +226,7 @@ class TestResultsFile:
             "post_test_end": pytest.approx(0.75 if reader else 0.25),
             "mastery_start": 0.0,
             "mastery_end": pytest.approx(0.75 if reader else 0.25),
+            "training_seed": None,
         }
         scores = scores_by_tutor(table)
         assert list(scores) == ["one", "other"]

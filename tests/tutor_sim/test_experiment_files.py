@@ -266,6 +266,8 @@ def test_the_schema_knows_every_key(experiment_file: Path) -> None:
     names, _ = definitions["Population"]["properties"]["student"]["anyOf"]
     assert set(names["enum"]) >= {"bkt", "irt", "gym"}
     assert definitions["RL2Config"]["properties"]["learning_rate"]["exclusiveMinimum"] == 0
+    (named,) = definitions["Experiment"]["properties"]["learners"]["patternProperties"].values()
+    assert {"$ref": "#/$defs/RL2Config"} in named["anyOf"]
 
 
 def test_the_schema_accepts_what_the_loader_accepts(experiment_file: Path, case_file: Path) -> None:
