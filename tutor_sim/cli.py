@@ -177,7 +177,14 @@ def resume(run: RunFolder, device: Device = "auto") -> None:
 def limit(
     cases: Annotated[Path, typer.Argument(metavar="CASES.json", show_default=False)],
     case: Annotated[str | None, typer.Option(help="only this case")] = None,
-    train: Annotated[bool, typer.Option("--train", help="train RL² on every case, too")] = False,
+    train: Annotated[
+        str,
+        typer.Option(
+            metavar="TUTOR",
+            help="train rl2, distill, rl2-warm or varibad on every case, too",
+            show_default=False,
+        ),
+    ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="training seeds for each case")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
     device: Device = "auto",

@@ -16,7 +16,13 @@ from rich.table import Table
 
 from tutor_envs.cases import Case, load_cases
 from tutor_envs.errors import unknown_name
-from tutor_sim.limit_training import Job, TrainedCase, train_on_cases, training_table
+from tutor_sim.limit_training import (
+    TRAININGS,
+    Job,
+    TrainedCase,
+    train_on_cases,
+    training_table,
+)
 from tutor_sim.limit_values import (
     EXACT_TOLERANCE,
     CaseLimit,
@@ -31,15 +37,17 @@ _DECIMALS = 6
 
 
 class LimitReport(NamedTuple):
-    """The limits of some cases, and what RL² reached if it was trained.
+    """The limits of some cases, and what a learned tutor reached if one was trained.
 
     Attributes:
         cases: in the order of the file.
         trained: one for each case and seed; empty if nothing was trained.
+        training: what was trained, one of ``limit_training.TRAININGS``.
     """
 
     cases: tuple[CaseLimit, ...]
     trained: tuple[TrainedCase, ...] = ()
+    training: str = ""
 
     @property
     def ok(self) -> bool:
@@ -51,16 +59,17 @@ class LimitReport(NamedTuple):
         data = {
             "ok": self.ok,
             "cases": [case.to_json() for case in self.cases],
+            "training": self.training,
             "trained": [result.to_json() for result in self.trained],
         }
         return {key: _without_nan(value) for key, value in data.items()}
 
     def tables(self) -> Iterator[Table]:
-        """For each case its values; at the end what RL² reached."""
+        """For each case its values; at the end what the learned tutor reached."""
         for case in self.cases:
             yield case_table(case)
         if self.trained:
-            yield training_table(self.trained)
+            yield training_table(self.trained, self.training)
 
 
 def _without_nan(value: Any) -> Any:
@@ -161,7 +170,7 @@ def run_limit(
     path: Path,
     *,
     case: str | None = None,
-    train: bool = False,
+    train: str = "",
     n_seeds: int = 1,
     as_json: bool = False,
     device: str = "cpu",
@@ -173,10 +182,10 @@ def run_limit(
     Args:
         path: the cases file.
         case: only the case of this name.
-        train: train RL² on each case, too.
+        train: what is trained on each case, too: one of ``limit_training.TRAININGS``; "": nothing.
         n_seeds: training seeds for each case.
         as_json: print one JSON object instead of tables.
-        device: where RL² is trained.
+        device: where it is trained.
         console: for the result.
         log: for progress; by default standard error.
 
@@ -184,9 +193,11 @@ def run_limit(
         No value disagrees.
 
     Raises:
-        ValueError: not a cases file, no such case, or a case that is not well formed.
+        ValueError: not a cases file, no such case or training, or a case that is not well formed.
         OSError: the file cannot be read.
     """
+    if train and train not in TRAININGS:
+        raise ValueError(unknown_name("--train", train, TRAININGS))
     log = log or Console(stderr=True)
     limits: list[CaseLimit] = []
     cases = selected_cases(path, case)
@@ -199,14 +210,14 @@ def run_limit(
     if train:
         jobs = _jobs(limits, n_seeds)
         n_processes = min(os.cpu_count() or 1, len(jobs))
-        for result in train_on_cases(jobs, device=device, processes=n_processes):
+        for result in train_on_cases(jobs, train, device=device, processes=n_processes):
             trained.append(result)
             log.print(f"trained {len(trained)}/{len(jobs)}: {result.case}, seed {result.seed}")
         order = {one.name: place for place, one in enumerate(cases)}
         trained.sort(key=lambda result: (order[result.case], result.seed))
         if not as_json:
-            console.print(training_table(trained))
-    report = LimitReport(tuple(limits), tuple(trained))
+            console.print(training_table(trained, train))
+    report = LimitReport(tuple(limits), tuple(trained), train)
     if as_json:
         console.print_json(json.dumps(report.to_json(), allow_nan=False))
     return report.ok

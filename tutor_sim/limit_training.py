@@ -1,4 +1,4 @@
-"""RL² against known optima: train on a family, select on validation students, score on test ones.
+"""Learned tutors against known optima: train on a family, select on validation students, test.
 
 One seed of one case is one job of one thread; jobs run side by side in processes. The intervals
 printed are over the test students of a seed; the spread between seeds is in the rows themselves.
@@ -10,31 +10,47 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
-from tutor_agents.rl2 import RL2Config, RL2Learner
 from tutor_envs.cases import Case
 from tutor_envs.population import Split
 from tutor_sim.evaluation import Role, evaluate
+from tutor_sim.learners import learner_kind
 from tutor_sim.statistics import Estimate, Reference, fraction, mean_band, mean_interval
 
-TRAINING_CONFIG = RL2Config(
-    total_steps=2_000_000,
-    n_trials=1024,
-    minibatches=8,
-    learning_rate=3e-3,
-    gae_lambda=0.8,
-    entropy_weight=0.005,
-)
-"""One set of hyper-parameters for every family.
+_RL2: dict[str, Any] = {
+    "algorithm": "rl2",
+    "total_steps": 2_000_000,
+    "n_trials": 1024,
+    "minibatches": 8,
+    "learning_rate": 3e-3,
+    "gae_lambda": 0.8,
+    "entropy_weight": 0.005,
+}
+TRAININGS: dict[str, dict[str, Any]] = {
+    "rl2": _RL2,
+    "distill": {"algorithm": "distill", "total_steps": 400_000},
+    "rl2-warm": _RL2 | {"total_steps": 400_000, "warm_start": {"total_steps": 400_000}},
+    "varibad": {
+        "algorithm": "varibad",
+        "total_steps": 1_500_000,
+        "n_trials": 1024,
+        "minibatches": 8,
+        "learning_rate": 3e-3,
+        "gae_lambda": 0.8,
+        "entropy_weight": 0.005,
+    },
+}
+"""What can be trained, by name: one set of hyper-parameters for every family.
 
-Chosen among six settings of batch, learning rate, lambda and entropy tried on one public case
-(bkt-types-a, one seed each): on that case it is tuned, on the others it is not.
+Those of RL² were chosen among six settings of batch, learning rate, lambda and entropy tried on one
+public case (bkt-types-a, one seed each): on that case it is tuned, on the others it is not. The
+others take them over; the steps of distillation were chosen on memory-a.
 """
 N_VALIDATION_STUDENTS = 20_000
 N_TEST_STUDENTS = 100_000
@@ -96,17 +112,24 @@ class Job(NamedTuple):
     openloop: float
 
 
-def train_on_case(
-    job: Job, config: RL2Config = TRAINING_CONFIG, device: str = "cpu"
-) -> TrainedCase:
-    """Train one seed on one case and score the checkpoint that validation selects."""
+def train_on_case(job: Job, training: str = "rl2", device: str = "cpu") -> TrainedCase:
+    """Train one seed on one case and score the checkpoint that validation selects.
+
+    Raises:
+        KeyError: ``training`` is not one of ``TRAININGS``.
+    """
     torch.set_num_threads(1)
     population, task = job.case.population(), job.case.task()
-    learner = RL2Learner(config, population, task, seed=job.seed, device=device)
+    settings = TRAININGS[training]
+    kind = learner_kind(settings["algorithm"])
+    config = kind.config.model_validate(settings)
+    learner = kind.make(config, population, task, seed=job.seed, device=device)
     every = max(1, learner.n_updates // N_VALIDATIONS)
     started_s = time.process_time()
     curve: list[CurvePoint] = []
-    best: tuple[float, int, dict[str, torch.Tensor]] | None = None
+    best: tuple[float, int] | None = None
+    kept: dict[str, torch.Tensor] = {}
+    counters: dict[str, int] = {}
 
     def scores(split: Split, n_students: int) -> NDArray[np.float64]:
         return evaluate(
@@ -129,11 +152,11 @@ def train_on_case(
         share = (value - job.random) / (job.bayes - job.random)
         curve.append(CurvePoint(steps, time.process_time() - started_s, share))
         if best is None or value > best[0]:
-            weights = {k: v.clone() for k, v in learner.actor.state_dict().items()}
-            best = (value, steps, weights)
+            kept = {name: tensor.clone() for name, tensor in learner.tensors().items()}
+            best, counters = (value, steps), dict(learner.counters())
     assert best is not None
     cpu_s = time.process_time() - started_s
-    learner.actor.load_state_dict(best[2])
+    learner.restore(kept, counters)
     final = scores(Split.TEST, N_TEST_STUDENTS)
     random, bayes, openloop = (Reference(v) for v in (job.random, job.bayes, job.openloop))
     return TrainedCase(
@@ -149,15 +172,15 @@ def train_on_case(
 
 
 def train_on_cases(
-    jobs: Sequence[Job], *, device: str = "cpu", processes: int = 1
+    jobs: Sequence[Job], training: str, *, device: str = "cpu", processes: int = 1
 ) -> Iterator[TrainedCase]:
     """Run the jobs, ``processes`` at a time, and yield each result as it is ready."""
     if processes == 1:
         for job in jobs:
-            yield train_on_case(job, device=device)
+            yield train_on_case(job, training, device)
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(train_on_case, job, TRAINING_CONFIG, device) for job in jobs]
+        futures = [pool.submit(train_on_case, job, training, device) for job in jobs]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -166,10 +189,10 @@ def train_on_cases(
                 future.cancel()
 
 
-def training_table(results: Sequence[TrainedCase]) -> Table:
+def training_table(results: Sequence[TrainedCase], training: str) -> Table:
     """One line for each case: what its seeds reached, and their mean with its 95 % interval."""
     table = Table(
-        title="RL², trained by PPO alone",
+        title=f"{training}, trained on each case",
         caption=(
             "Fraction of optimal of each seed on fresh test students, checkpoint selected on "
             "validation students; mean over seeds with its 95 % t-interval; adaptivity: 0 best "

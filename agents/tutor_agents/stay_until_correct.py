@@ -29,6 +29,8 @@ Credit = Literal["previous", "same"]
 class StayUntilCorrectTutor:
     """One skill at a time; see the module's text."""
 
+    name = "stay_until_correct"
+
     def __init__(
         self,
         model: StudentModel,
@@ -42,7 +44,6 @@ class StayUntilCorrectTutor:
         Raises:
             ValueError: the actions are not the practice of each skill in each modality.
         """
-        self.name = f"stay_{modality}"
         self._n_skills, self._n_modalities = len(model.skills), len(model.modalities)
         practices = [(action.skill, action.modality) for action in model.actions]
         wanted = [(skill, m) for skill in model.skills for m in model.modalities]

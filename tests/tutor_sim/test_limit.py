@@ -233,7 +233,8 @@ def test_training_is_measured_by_the_exact_values(
 ) -> None:
     asked: list[Job] = []
 
-    def train(jobs: Sequence[Job], **_: object) -> Iterator[TrainedCase]:
+    def train(jobs: Sequence[Job], training: str, **_: object) -> Iterator[TrainedCase]:
+        assert training == "rl2"
         asked.extend(jobs)
         for job in reversed(jobs):
             share, nothing = Estimate(0.97, 0.96, 0.98), undefined("no spread")
@@ -241,7 +242,7 @@ def test_training_is_measured_by_the_exact_values(
 
     monkeypatch.setattr("tutor_sim.limit.train_on_cases", train)
     path = write(tmp_path, BANDIT)
-    result = limit(path, "--train", "--seeds", 2, "--json")
+    result = limit(path, "--train", "rl2", "--seeds", 2, "--json")
     assert result.exit_code == 0, result.output
     assert [job.seed for job in asked] == [0, 1]
     assert asked[0].random == pytest.approx(1.1)
@@ -251,7 +252,7 @@ def test_training_is_measured_by_the_exact_values(
     assert [row["seed"] for row in trained] == [0, 1]
     assert trained[0]["fraction_of_optimal"]["value"] == 0.97
     assert trained[0]["fraction_of_adaptivity"]["value"] is None
-    table = limit(path, "--train", "--seeds", 2).output
+    table = limit(path, "--train", "rl2", "--seeds", 2).output
     assert table.count("0.970") >= 2  # each seed
     assert "[0.970" in table  # and the interval over seeds, which do not differ here
 
