@@ -17,6 +17,7 @@ from tutor_agents.registry import TUTORS, make_tutor
 from tutor_agents.tutor import Tutor
 from tutor_envs.population import Population, Split
 from tutor_sim.adaptation_table import adaptation_tables
+from tutor_sim.adapting import SUFFIX, Adapting, adaptation_notes
 from tutor_sim.config import Experiment, TutorSpec
 from tutor_sim.evaluation import Evaluation, Role, evaluate
 from tutor_sim.figures import LearningPoint, score_label
@@ -134,6 +135,7 @@ def compare(
         )
     same = taught == experiment.population
     evaluations: list[Evaluation] = []
+    unadapted: list[Evaluation] = []
     notes: list[str] = []
     with (console or Console(quiet=True)).status("") as status:
         for name, role, make, training_seed in _candidates(experiment, learned, device):
@@ -146,20 +148,22 @@ def compare(
                     raise
                 notes.append(f"The Bayes-optimal tutor is left out: {error}")
                 continue
-            evaluation = evaluate(
-                tutor,
-                taught,
-                experiment.task,
+            teach = functools.partial(
+                evaluate,
+                population=taught,
+                task=experiment.task,
                 n_students=n_students or experiment.evaluation.n_students,
                 seed=experiment.evaluation.seed,
                 split=Split.TEST,
                 role=role if same or role is not Role.OPTIMUM else Role.BASELINE,
                 device=device,
             )
+            evaluation = teach(tutor)
             if role is Role.LEARNED:
-                evaluation = dataclasses.replace(
-                    evaluation, tutor=name, training_seed=training_seed
-                )
+                named = functools.partial(dataclasses.replace, training_seed=training_seed)
+                evaluation = named(evaluation, tutor=name)
+                if isinstance(tutor, Adapting):
+                    unadapted.append(named(teach(tutor.unadapted()), tutor=name + SUFFIX))
             evaluations.append(evaluation)
     if not same:
         notes.append(
@@ -171,8 +175,8 @@ def compare(
     exact = experiment.reference_values if same else None
     summary = summarise(evaluations, exact=exact, costs=_costs(learned))
     shown = pictures(evaluations, summary, _learning_curves(learned))
-    notes += _notes(evaluations, summary)
-    write_results(folder / RESULTS_FILE, evaluations)
+    notes += adaptation_notes(evaluations, unadapted) + _notes(evaluations, summary)
+    write_results(folder / RESULTS_FILE, [*evaluations, *unadapted])
     write_summary(folder / SUMMARY_FILE, summary)
     report = Report(
         title=experiment.name if same else f"{experiment.name} with {taught.name}",

@@ -50,6 +50,10 @@ class MAMLTutor:
         self._model = model
         self._adapts = adapts
 
+    def unadapted(self) -> MAMLTutor:
+        """The same tutor, which teaches every lesson as it teaches the first."""
+        return MAMLTutor(self.networks, self.name, self._model, adapts=False)
+
     def begin_trial(self, trial: Trial) -> None:
         """Forget every student; begin with the common weights."""
         self._trial = trial
