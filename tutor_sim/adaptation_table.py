@@ -163,21 +163,27 @@ def adaptation_tables(summary: Summary, *, width: int) -> list[Table]:
         width: columns of the terminal; where it is narrow, columns are left out and named.
     """
     reference = summary.lesson_reference
-    scale = f"0 random, 1 {reference}" if reference else "unknown: no bayes and no oracle"
+    scale = (
+        f"0 random, 1 {reference}; to 80 %: of the way to its last lesson; [95 % interval]"
+        if reference
+        else "CPU-seconds of one training, validations included"
+    )
     found = []
+    speed = (
+        f"Fraction of {reference} after so many lessons, and teaching actions to get there"
+        if reference
+        else "Training"
+    )
     for title, everything, caption in (
         (
             "Score after so many lessons with a student",
             return_columns(summary, intervals=width >= _WIDE),
             "worst decile: over all lessons",
         ),
-        (
-            f"Fraction of {reference or 'the optimum'} after so many lessons, and teaching actions "
-            "to get there",
-            speed_columns(summary, intervals=False),
-            f"{scale}; to 80 %: of the way to its last lesson; [95 % interval]",
-        ),
+        (speed, speed_columns(summary, intervals=False), scale),
     ):
+        if len(everything) == 1:  # the names alone
+            continue
         shown, left_out = fitting(everything, summary, width)
         if left_out:
             caption += f"; no room for: {', '.join(column.title for column in left_out)}"

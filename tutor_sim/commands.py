@@ -83,6 +83,7 @@ def train_file(
         raise ValueError(
             f"{path}: `learner` is missing: nothing to train; `tutor-sim compare` evaluates tutors"
         )
+    _check_learners(path, experiment, device)
     run = Run.create(root, experiment, "train", n_threads)
     finish(run, device=device, console=console, log=log)
     return run
@@ -106,6 +107,9 @@ def compare_file(
     """
     device = resolve_device(device)
     experiments = load_experiments(path, overrides=overrides, seed=seed, short=short)
+    for experiment in experiments:
+        _check_learners(path, experiment, device)
+        check_plug_ins(experiment, device)
     runs = []
     for i, experiment in enumerate(experiments):
         run = Run.create(root, experiment, "compare", n_threads)
@@ -116,6 +120,23 @@ def compare_file(
             raise Interrupted(f"{stop}\nNot begun: {left}" if left else str(stop)) from None
         runs.append(run)
     return runs
+
+
+def _check_learners(path: Path, experiment: Experiment, device: str) -> None:
+    """Refuse what cannot be trained before anything is written.
+
+    Raises:
+        ValueError: a learner that does not fit the students, the task, or its own settings.
+    """
+    for name in experiment.learned:
+        part, key = experiment, "learner"
+        if experiment.has_parts:
+            part = experiment.part(name, experiment.training_seeds[0])
+            key = f"learners.{name}" if experiment.learners else "learner"
+        try:
+            make_learner(part, device)
+        except ValueError as error:
+            raise ValueError(f"{path}: experiment `{experiment.name}`, {key}: {error}") from error
 
 
 def resume(folder: Path, *, device: str, console: Console, log: Console) -> Run:
@@ -132,8 +153,6 @@ def finish(run: Run, *, device: str, console: Console, log: Console) -> Comparis
     log.print(Text(f"run folder: {run.folder}"), soft_wrap=True)
     again = f"tutor-sim resume {run.folder}"
     try:
-        if run.command == "compare":
-            check_plug_ins(run.experiment, device)
         learned = _train_all(run, device, log)
         result = _evaluate(run, learned, device, console)
         _show_on_boards(run, result)
@@ -166,8 +185,6 @@ def _train_all(run: Run, device: str, log: Console) -> list[Learned]:
         trained = train(run, device=device, console=log)
         return [Learned.of(trained.tutor, _training(trained))]
     seeds = experiment.training_seeds
-    for name in experiment.learned:  # what cannot be trained is refused before anything is
-        make_learner(experiment.part(name, seeds[0]), device)
     learned = []
     for seed in seeds:
         for name in experiment.learned:

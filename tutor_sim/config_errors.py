@@ -70,7 +70,11 @@ def _line(found: ErrorDetails, document: Document, top: type[BaseModel]) -> str:
     kind, context = found["type"], found.get("ctx", {})
     if kind == "extra_forbidden":
         hint = unknown_name("key", path[-1], _keys(top, path[:-1], document.data)).split(";", 1)[1]
-        text = f"unknown key `{dotted(path)}`;{hint}"
+        text = f"unknown key `{dotted(_written(path, document.data))}`;{hint}"
+    elif kind == "union_tag_invalid":
+        tag, key = context["tag"], context["discriminator"].strip("'")
+        allowed = [name.strip(" '") for name in context["expected_tags"].split(",")]
+        text = unknown_name(f"{dotted(path)}.{key}", tag, allowed)
     elif kind == "missing":
         text = f"`{dotted(path)}` is missing"
     elif kind == "value_error":
@@ -85,6 +89,20 @@ def _line(found: ErrorDetails, document: Document, top: type[BaseModel]) -> str:
         text = f"`{dotted(path)}` {wanted}, got {_short(found['input'])}"
     where = origin(document, path)
     return f"{where}: {text}" if where else text
+
+
+def _written(path: KeyPath, data: Any) -> KeyPath:
+    """The path without the tags of choices, which are not keys of the document."""
+    written: list[str | int] = []
+    for key in path[:-1]:
+        below = data.get(key) if isinstance(data, dict) else None
+        if isinstance(data, list) and isinstance(key, int):
+            below = data[key]
+        if below is None and isinstance(data, dict) and data.get("kind") == key:
+            continue
+        written.append(key)
+        data = below
+    return (*written, path[-1])
 
 
 def _short(value: Any) -> str:
@@ -146,6 +164,10 @@ def _kind_below(kind: Any, key: str | int, values: dict[Any, Any]) -> Any:
         return learner_kind(values[key]["algorithm"]).config
     if kind is TutorSpec and key in TUTORS:
         return TUTORS[str(key)].parameters
+    for member in get_args(kind):  # a choice by `kind`, which stands in the path
+        tag = getattr(member, "model_fields", {}).get("kind")
+        if tag is not None and tag.default == key:
+            return member
     fields = getattr(kind, "model_fields", {})
     item = -1 if get_origin(kind) is dict else 0
     below = fields[key].annotation if key in fields else get_args(kind)[item]

@@ -38,9 +38,9 @@ class Privileged:
             u = uniforms(classroom.seed, students, purpose=Purpose.TRAINING, n_lanes=1, step=t)
             action = uniform_legal(u.squeeze(-1), observation.legal, classroom.model.n_actions)
             observation = classroom.step(action).observation
-        self._varies = latents.std(0) > _MIN_SD
-        kept = latents[:, self._varies]
-        self._latent_mean, self._latent_sd = kept.mean(0), kept.std(0)
+        mean, sd = latents.mean(0), latents.std(0)
+        self._varies = sd > _MIN_SD
+        self._latent_mean, self._latent_sd = mean[self._varies], sd[self._varies]
         situation = torch.cat(situations)
         self._mean, self._sd = situation.mean(0), situation.std(0).clamp(min=_MIN_SD)
         self._sd[situation.std(0) < _MIN_SD] = 1.0

@@ -58,7 +58,10 @@ MemoryConfig = Annotated[
     GRUConfig | LSTMConfig | TransformerConfig | SNAILConfig | MinGRUConfig,
     Field(discriminator="kind"),
 ]
-NamedMemory = Annotated[MemoryConfig, BeforeValidator(_read)]
+MemoryName = Literal["gru", "lstm", "transformer", "snail", "min_gru"]
+NamedMemory = Annotated[
+    MemoryConfig, BeforeValidator(_read, json_schema_input_type=MemoryName | MemoryConfig)
+]
 """In a configuration: the name of a memory, or a mapping with its ``kind`` and its settings."""
 
 _CLASSES = {
