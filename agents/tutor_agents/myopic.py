@@ -35,7 +35,11 @@ class MyopicTutor:
 
     def act(self, observation: Observation) -> Tensor:
         """The legal action with the largest expected gain, int64 ``(n,)``."""
-        return best_legal(self._posterior.gains(), observation.legal)
+        return best_legal(self.gains(), observation.legal)
+
+    def gains(self) -> Tensor:
+        """The expected gain of every action now, ``(n, A)``."""
+        return self._posterior.gains()
 
     def observe(self, action: Tensor, observation: Observation) -> None:
         """Update the posterior."""

@@ -45,14 +45,16 @@ class OracleTutor:
 
     def act(self, observation: Observation) -> Tensor:
         """The legal action with the largest true expected gain, int64 ``(n,)``."""
+        return best_legal(self.gains(), observation.legal)
+
+    def gains(self) -> Tensor:
+        """The true expected gain of every action now, ``(n, A)``."""
         assert self._classroom is not None
         model, truth = self._classroom.model, self._classroom.truth
         gain = _expected_gain if model.has_expected_gain else _mean_gain
-        gains = [
-            gain(model, truth, torch.full_like(observation.action, action))
-            for action in range(model.n_actions)
-        ]
-        return best_legal(torch.stack(gains, dim=-1), observation.legal)
+        n = len(truth.post_test)
+        actions = torch.arange(model.n_actions, device=truth.post_test.device)
+        return torch.stack([gain(model, truth, action.expand(n)) for action in actions], dim=-1)
 
     def observe(self, action: Tensor, observation: Observation) -> None:
         """Nothing to learn."""

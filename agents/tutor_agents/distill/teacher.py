@@ -11,7 +11,7 @@ Every other teacher is a scripted tutor that follows the student along and says 
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ from tutor_envs.task import TeachingTask
 
 TIE = 1e-8
 """Actions that lose less than this are equally good; beliefs are merged to 1e-10."""
+_ROUNDING = 1e-6
+"""Gains in single precision that differ by less are equal (as in ``choice.best_legal``)."""
 _LABEL_TRIAL = 1
 """The trial whose luck a teacher draws from, so that its labels do not depend on what is taken."""
 
@@ -159,8 +161,21 @@ class BayesTeacher:
         self._step += 1
 
 
+@runtime_checkable
+class Greedy(Tutor, Protocol):
+    """A tutor that takes the action with the largest gain, and can say all gains."""
+
+    def gains(self) -> Tensor:
+        """The gain of every action now, ``(n, A)``."""
+        ...
+
+
 class ScriptedTeacher:
-    """A scripted tutor's actions as labels: any other action loses 1."""
+    """A scripted tutor's actions as labels.
+
+    What an action loses is the best legal gain less its own, where the tutor can say its gains, so
+    that equally good actions are all right; otherwise any other action loses 1.
+    """
 
     def __init__(self, tutor: Tutor, classroom: Classroom) -> None:
         """Follow students of this classroom; an oracle reads its truth."""
@@ -173,7 +188,13 @@ class ScriptedTeacher:
         self._tutor.begin_trial(Trial(students, self._classroom.seed, _LABEL_TRIAL))
 
     def losses(self, observation: Observation) -> Tensor:
-        """0 for the tutor's action, 1 for every other."""
+        """0 for the tutor's action and its equals, more for every other, infinite for illegal."""
+        if isinstance(self._tutor, Greedy):
+            gains = self._tutor.gains().double()
+            if observation.legal is not None:
+                gains = gains.masked_fill(~observation.legal, -torch.inf)
+            lost = gains.amax(-1, keepdim=True) - gains
+            return lost.masked_fill(lost < _ROUNDING, 0.0)
         action = self._tutor.act(observation).unsqueeze(-1)
         n_actions = self._classroom.model.n_actions
         losses = torch.ones(len(action), n_actions, dtype=torch.float64, device=action.device)
