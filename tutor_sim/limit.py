@@ -212,7 +212,10 @@ def run_limit(
         n_processes = min(os.cpu_count() or 1, len(jobs))
         for result in train_on_cases(jobs, train, device=device, processes=n_processes):
             trained.append(result)
-            log.print(f"trained {len(trained)}/{len(jobs)}: {result.case}, seed {result.seed}")
+            log.print(
+                f"trained {len(trained)}/{len(jobs)}: {result.case}, seed {result.seed}: "
+                f"{result.fraction_of_optimal} of optimal, {result.cpu_s:.0f} CPU-s"
+            )
         order = {one.name: place for place, one in enumerate(cases)}
         trained.sort(key=lambda result: (order[result.case], result.seed))
         if not as_json:

@@ -214,7 +214,7 @@ def test_workers_that_hang_or_end_are_noticed(tmp_path: Path, fault: str, messag
     before = multiprocessing.active_children()
     with pytest.raises(StudentError, match=message):
         teach(mine, students)
-    assert multiprocessing.active_children() == before
+    assert set(multiprocessing.active_children()) <= set(before)  # those of another test may end
     teach(mine, students[:1])  # and the model can go on with others
 
 
