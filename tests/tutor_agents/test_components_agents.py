@@ -33,6 +33,9 @@ EVERYTHING = {
 }
 TASK = TeachingTask(n_lessons=2, n_steps=4)
 
+SETTINGS = {"discount": 1.0, "gae_lambda": 0.9, "entropy_weight": 0.01}
+"""RL²'s defaults."""
+
 
 def population(components: dict[str, Any], **changes: Any) -> Population:
     content = {
@@ -97,7 +100,7 @@ def test_a_policy_of_a_model_without_signals_is_as_before():
 
 def test_steps_after_leaving_teach_the_learner_nothing():
     run = learner(population({"dropout": {"hazard": 0.4}}))
-    rollout = run._roll_out(student_indices(Split.TRAIN, 32))
+    rollout = run._networks.roll_out(student_indices(Split.TRAIN, 32))
     present = rollout.present
     assert present is not None
     assert present[0].all()
@@ -105,12 +108,14 @@ def test_steps_after_leaving_teach_the_learner_nothing():
     assert (rollout.reward[~present] == 0).all()
     students = student_indices(Split.TRAIN, 32)
     before = {k: v.clone() for k, v in run.tensors().items()}
-    logs = run._learn(rollout, students, 0.01)
+    logs = run._networks.learn(rollout, students, run._adam, **SETTINGS)
     after = {k: v.clone() for k, v in run.tensors().items()}
     run.restore(before, {"updates_done": 0})
     run._adam.state.clear()
     strange = torch.where(present, rollout.logp, -3.0)
-    other = run._learn(type(rollout)(**(vars(rollout) | {"logp": strange})), students, 0.01)
+    other = run._networks.learn(
+        type(rollout)(**(vars(rollout) | {"logp": strange})), students, run._adam, **SETTINGS
+    )
     assert torch.equal(logs["loss/policy"], other["loss/policy"])
     assert all(torch.equal(v, run.tensors()[k]) for k, v in after.items())
 

@@ -110,7 +110,7 @@ def test_meta_gradients_through_the_memory_equal_finite_differences(critic, memo
     run = learner(population, task, critic=critic, memory=memory, n_trials=16, discount=0.9)
     run._networks.double()
     run.meta_parameters.double()
-    rollout = in_doubles(run._roll_out(student_indices(Split.TRAIN, 16)))
+    rollout = in_doubles(run._networks.roll_out(student_indices(Split.TRAIN, 16)))
     run._set_meta_gradient(rollout, 1.0)
     gradients = {name: raw.grad.item() for name, raw in run.meta_parameters.raw.items()}
     assert set(gradients) == set(TUNED)

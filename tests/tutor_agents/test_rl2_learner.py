@@ -160,9 +160,10 @@ def test_value_targets_use_raw_advantages_and_scale_with_the_reward():
         logs = run.update()
     # Value at the start ~ 100 * (share of units learned ~ 0.5): the critic has found that scale.
     students = student_indices(Split.TRAIN, 128)
-    rollout = run._roll_out(students)
+    rollout = run._networks.roll_out(students)
     with torch.no_grad():
-        value = run._values(rollout, run.actor.sequence(rollout.inputs)[0])[0].mean().item()
+        value = run._networks.critic(run.actor.sequence(rollout.inputs)[0], rollout.features)[0]
+        value = value.mean().item()
     assert value == pytest.approx(rollout.reward.sum(0).mean().item(), rel=0.2)
     assert logs["train/explained_variance"] > 0.5
 
@@ -222,7 +223,7 @@ def test_a_checkpoint_of_another_network_is_refused():
 def test_actions_are_always_legal():
     population, task = locked_bkt(), TeachingTask(n_steps=5)
     run = learner(population, task)
-    rollout = run._roll_out(student_indices(Split.TRAIN, 32))
+    rollout = run._networks.roll_out(student_indices(Split.TRAIN, 32))
     assert rollout.legal is not None
     assert not rollout.legal.all()
     assert rollout.legal.gather(-1, rollout.action.unsqueeze(-1)).all()

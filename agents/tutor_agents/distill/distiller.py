@@ -15,7 +15,7 @@ from tutor_agents.engine.networks import Policy
 from tutor_agents.engine.ppo import masked_logits, mean_where
 from tutor_agents.engine.privileged import Privileged
 from tutor_agents.engine.rollout import Rollout, roll_out
-from tutor_agents.engine.update import minibatches, take_step
+from tutor_agents.engine.update import minibatches, set_learning_rate, take_step
 from tutor_envs.classroom import Classroom
 from tutor_envs.task import TeachingTask
 
@@ -98,8 +98,7 @@ class Distiller:
             What to log.
         """
         learning_rate = self.config.learning_rate * remaining
-        for group in self.adam.param_groups:
-            group["lr"] = learning_rate
+        set_learning_rate(self.adam, learning_rate)
         who = who_teaches(self._classroom.seed, students, self.config.behaviour)
         rollout, losses = self._roll_out(students, who)
         logs = self._learn(rollout, losses, students, who == STUDENT)

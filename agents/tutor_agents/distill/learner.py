@@ -14,8 +14,9 @@ from tutor_agents.engine.networks import ActorShape
 from tutor_agents.engine.privileged import Privileged
 from tutor_agents.engine.saved_state import restore_state, state_tensors
 from tutor_agents.engine.skill_actor import make_actor
+from tutor_agents.engine.update import new_students, updates_for
 from tutor_envs.classroom import Classroom
-from tutor_envs.population import Population, Split, student_indices
+from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 
 
@@ -42,7 +43,7 @@ class DistillLearner:
         self.seed = seed
         self.device = torch.device(device)
         self.steps_per_update = config.n_trials * task.n_trial_steps
-        self.n_updates = max(1, -(-config.total_steps // self.steps_per_update))
+        self.n_updates = updates_for(config.total_steps, self.steps_per_update)
         self.updates_done = 0
         classroom = Classroom(population, task, seed=seed, device=device)
         with torch.random.fork_rng(devices=[]):
@@ -85,8 +86,7 @@ class DistillLearner:
     def update(self) -> dict[str, float]:
         """Teach one batch of new students and learn from it; returns what to log."""
         started_s = time.perf_counter()
-        start = self.updates_done * self.config.n_trials
-        students = student_indices(Split.TRAIN, self.config.n_trials, start).to(self.device)
+        students = new_students(self.updates_done, self.config.n_trials, self.device)
         logs = self._distiller.update(students, 1 - self.updates_done / self.n_updates)
         self.updates_done += 1
         duration_s = time.perf_counter() - started_s

@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tutor_agents.memories import NamedMemory
+from tutor_agents.memories.config import GRUConfig
+
 
 class PPOConfig(BaseModel):
     """Hyper-parameters that all tutors trained by PPO share."""
@@ -45,3 +48,12 @@ class PPOConfig(BaseModel):
                 f"got {self.n_trials} and {self.minibatches}"
             )
         return self
+
+
+class MemoryPPOConfig(PPOConfig):
+    """Of tutors whose memory is trained by PPO, with a belief head beside it."""
+
+    memory: NamedMemory = Field(default_factory=GRUConfig, description="what it remembers with")
+    belief_weight: float = Field(
+        0.5, ge=0, description="auxiliary head: predict latents and the next response from memory"
+    )

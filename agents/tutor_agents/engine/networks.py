@@ -230,11 +230,15 @@ class Actor(nn.Module):
 
 
 class Critic(nn.Module):
-    """Value of a situation, from the (detached) memory, the clock and privileged features."""
+    """Value of a situation, from the memory, the clock and privileged features.
+
+    A critic with privileged features does not shape the memory that it reads; one without does.
+    """
 
     def __init__(self, n_features: int, n_clock: int, hidden_size: int) -> None:
         """``n_features`` privileged features; 0 for a critic that sees what the actor sees."""
         super().__init__()
+        self._shapes_memory = n_features == 0
         self.clock = nn.Embedding(n_clock, hidden_size)
         self.value = nn.Sequential(
             nn.Linear(2 * hidden_size + n_features, 2 * hidden_size),
@@ -251,6 +255,8 @@ class Critic(nn.Module):
 
     def forward(self, hidden: Tensor, features: Tensor) -> Tensor:
         """Values ``(T, N)`` of steps 0 to T - 1, from ``(T, N, H)`` and ``(T, N, F)``."""
+        if not self._shapes_memory:
+            hidden = hidden.detach()
         clock = self.clock.weight[: len(hidden)].unsqueeze(1).expand(*hidden.shape[:2], -1)
         value: Tensor = self.value(torch.cat([hidden, clock, features], dim=-1)).squeeze(-1)
         return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
@@ -17,6 +17,7 @@ from tutor_agents.engine.ppo import (
     mean_where,
 )
 from tutor_agents.engine.rollout import Rollout
+from tutor_envs.population import Split, student_indices
 from tutor_envs.rng import Purpose, uniforms
 from tutor_envs.student import StudentModel
 from tutor_envs.task import TeachingTask
@@ -122,6 +123,22 @@ def policy_loss(
     return surrogate - entropy_weight * exploration, logs
 
 
+def updates_for(total_steps: int, steps_per_update: int) -> int:
+    """Updates that teach ``total_steps`` actions, at least one."""
+    return max(1, -(-total_steps // steps_per_update))
+
+
+def new_students(update: int, n_trials: int, device: torch.device) -> Tensor:
+    """The training students of an update, int64 ``(N,)``: none of them was taught before."""
+    return student_indices(Split.TRAIN, n_trials, update * n_trials).to(device)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """For all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
 def take_step(
     loss: Tensor, networks: nn.Module, optimizer: torch.optim.Optimizer, max_grad_norm: float
 ) -> Tensor:
@@ -131,3 +148,32 @@ def take_step(
     norm = nn.utils.clip_grad_norm_(networks.parameters(), max_grad_norm)
     optimizer.step()
     return norm
+
+
+LossOf = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
+"""Indices of the trials of a minibatch -> its loss, and what to log."""
+
+
+def pass_over(
+    students: Tensor,
+    loss_of: LossOf,
+    networks: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: PPOConfig,
+    *,
+    seed: int,
+) -> dict[str, Tensor]:
+    """One step of the optimiser for each minibatch of each epoch.
+
+    Returns:
+        What the last minibatch logged, but the first one's ``train/first_ratio_error``, which says
+        whether the update began with the policy that taught.
+    """
+    logs: dict[str, Tensor] = {}
+    first: dict[str, Tensor] = {}
+    for index in minibatches(seed, students, config):
+        loss, logs = loss_of(index)
+        logs["train/grad_norm"] = take_step(loss, networks, optimizer, config.max_grad_norm)
+        if not first and "train/first_ratio_error" in logs:
+            first = {"train/first_ratio_error": logs["train/first_ratio_error"]}
+    return logs | first

@@ -14,11 +14,13 @@ from tutor_agents.engine.rollout import Rollout
 from tutor_agents.engine.saved_state import restore_state, state_tensors
 from tutor_agents.engine.update import (
     explained_variance,
-    minibatches,
+    new_students,
     normalised,
+    pass_over,
     policy_loss,
-    take_step,
+    set_learning_rate,
     training_task,
+    updates_for,
 )
 from tutor_agents.maml.config import GradientConfig
 from tutor_agents.maml.lesson import lessons_of, seen_before
@@ -35,7 +37,7 @@ from tutor_agents.maml.teaching import teach_trials
 from tutor_agents.maml.trust_region import trust_region_step
 from tutor_agents.maml.tutor import MAMLTutor
 from tutor_envs.classroom import Classroom
-from tutor_envs.population import Population, Split, student_indices
+from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 
 
@@ -63,7 +65,7 @@ class MAMLLearner:
         self.seed = seed
         self.device = torch.device(device)
         self.steps_per_update = config.n_trials * task.n_trial_steps
-        self.n_updates = max(1, -(-config.total_steps // self.steps_per_update))
+        self.n_updates = updates_for(config.total_steps, self.steps_per_update)
         self.updates_done = 0
         model = population.student_model
         self._classroom = Classroom(
@@ -114,10 +116,8 @@ class MAMLLearner:
         """Teach one batch of new students and learn from it; returns what to log."""
         started_s = time.perf_counter()
         remaining = 1 - self.updates_done / self.n_updates
-        for group in self._adam.param_groups:
-            group["lr"] = self.config.learning_rate * remaining
-        start = self.updates_done * self.config.n_trials
-        students = student_indices(Split.TRAIN, self.config.n_trials, start).to(self.device)
+        set_learning_rate(self._adam, self.config.learning_rate * remaining)
+        students = new_students(self.updates_done, self.config.n_trials, self.device)
         rollout = self._roll_out(students)
         if self.config.rule == "reptile":
             logs = self._follow_adaptation(rollout)
@@ -181,7 +181,8 @@ class MAMLLearner:
         logs: dict[str, Tensor] = {}
         if config.outer == "trpo":
             logs = self._trust_region_step(rollout, advantages, taught_by, entropy_weight)
-        for index in minibatches(self.seed, students, config):
+
+        def loss_of(index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             part = rollout.trials(index)
             loss, logs_here = self._value_loss(part, targets[:, index])
             if config.outer == "ppo":
@@ -189,11 +190,9 @@ class MAMLLearner:
                     part, advantages[:, index], taught_by[:, index], entropy_weight
                 )
                 loss, logs_here = loss + policy, logs_here | of_policy
-            norm = take_step(loss, self._networks, self._adam, config.max_grad_norm)
-            first = logs.get("train/first_ratio_error", logs_here.get("train/first_ratio_error"))
-            logs = logs | logs_here | {"train/grad_norm": norm}
-            if first is not None:
-                logs["train/first_ratio_error"] = first
+            return loss, logs_here
+
+        logs |= pass_over(students, loss_of, self._networks, self._adam, config, seed=self.seed)
         if config.outer == "ppo":
             self._kl.follow(logs["train/kl_adapted"], config.kl_target)
             logs["train/kl_weight"] = self._kl.weight

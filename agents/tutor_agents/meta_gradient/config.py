@@ -6,20 +6,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tutor_agents.engine.config import PPOConfig
-from tutor_agents.memories import NamedMemory
-from tutor_agents.memories.config import GRUConfig
+from tutor_agents.engine.config import MemoryPPOConfig
 from tutor_agents.meta_gradient.parameters import TunedName
 
 
-class MetaGradientConfig(PPOConfig):
+class MetaGradientConfig(MemoryPPOConfig):
     """Hyper-parameters of RL² with PPO, some of them only the start of what is tuned online."""
 
     algorithm: Literal["meta_gradient"] = "meta_gradient"
-    memory: NamedMemory = Field(default_factory=GRUConfig, description="what it remembers with")
-    belief_weight: float = Field(
-        0.5, ge=0, description="auxiliary head: predict latents and the next response from memory"
-    )
     tuned: tuple[TunedName, ...] = Field(
         ("discount", "gae_lambda", "entropy_weight"),
         min_length=1,

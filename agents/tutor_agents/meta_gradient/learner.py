@@ -20,27 +20,24 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tutor_agents.engine.belief import belief_loss
+from tutor_agents.engine.actor_critic import ActorCritic
 from tutor_agents.engine.memory_tutor import MemoryTutor
-from tutor_agents.engine.networks import Actor, ActorShape, BeliefHead, Critic, Inputs
-from tutor_agents.engine.ppo import mean_where
+from tutor_agents.engine.networks import Actor, Inputs
 from tutor_agents.engine.privileged import Privileged
-from tutor_agents.engine.rollout import Rollout, roll_out
+from tutor_agents.engine.rollout import Rollout
 from tutor_agents.engine.saved_state import Optimizers, restore_state, state_tensors
+from tutor_agents.engine.skill_actor import SkillActor
 from tutor_agents.engine.update import (
-    advantages_and_targets,
-    explained_variance,
-    minibatches,
-    normalised,
-    policy_loss,
-    take_step,
+    new_students,
+    set_learning_rate,
     training_task,
+    updates_for,
 )
 from tutor_agents.meta_gradient.config import MetaGradientConfig
 from tutor_agents.meta_gradient.maths import Settings, inner_loss, outer_loss, stepped
 from tutor_agents.meta_gradient.parameters import MetaParameters
 from tutor_envs.classroom import Classroom
-from tutor_envs.population import Population, Split, student_indices
+from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 
 
@@ -54,7 +51,7 @@ def _twice_differentiable() -> Iterator[None]:
 class _WholeTrials(nn.Module):
     """An actor whose forward pass is a whole trial, as ``functional_call`` wants it."""
 
-    def __init__(self, actor: Actor) -> None:
+    def __init__(self, actor: Actor | SkillActor) -> None:
         super().__init__()
         self.actor = actor
 
@@ -82,24 +79,12 @@ class MetaGradientLearner:
         self.seed = seed
         self.device = torch.device(device)
         self.steps_per_update = config.n_trials * task.n_trial_steps
-        self.n_updates = max(1, -(-config.total_steps // self.steps_per_update))
+        self.n_updates = updates_for(config.total_steps, self.steps_per_update)
         self.updates_done = 0
-        model, width = population.student_model, config.hidden_size
-        self._classroom = Classroom(
-            population, training_task(task, config, model), seed=seed, device=device
-        )
-        self._privileged = Privileged(self._classroom)
-        n_features = self._privileged.n_features if config.critic == "privileged" else 0
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.actor = Actor(ActorShape.of(model, task, width, config.memory))
-            critic = Critic(n_features, task.n_trial_steps, width)
-            belief = BeliefHead(width, self._privileged.n_types, self._privileged.n_latents, model)
-            self.actor.initialise()
-            critic.initialise()
-        self._critic, self._belief = critic, belief
-        self._networks = nn.ModuleDict({"actor": self.actor, "critic": critic, "belief": belief})
-        self._networks.to(self.device)
+        paid = training_task(task, config, population.student_model)
+        self._classroom = Classroom(population, paid, seed=seed, device=device)
+        self._networks = ActorCritic(config, self._classroom, Privileged(self._classroom), task)
+        self.actor = self._networks.actor
         self._trials = _WholeTrials(self.actor)
         start = {name: float(getattr(config, name)) for name in config.tuned}
         self.meta_parameters = MetaParameters(start).to(self.device)
@@ -141,15 +126,20 @@ class MetaGradientLearner:
         """Teach one batch of new students and learn from it; returns what to log."""
         started_s = time.perf_counter()
         remaining = 1 - self.updates_done / self.n_updates
-        for group in self._adam.param_groups:
-            group["lr"] = self.config.learning_rate * remaining
-        start = self.updates_done * self.config.n_trials
-        students = student_indices(Split.TRAIN, self.config.n_trials, start).to(self.device)
-        rollout = self._roll_out(students)
+        set_learning_rate(self._adam, self.config.learning_rate * remaining)
+        students = new_students(self.updates_done, self.config.n_trials, self.device)
+        rollout = self._networks.roll_out(students)
         with torch.no_grad():
             settings = Settings(*map(float, self._settings(remaining)))
         meta_logs = self._set_meta_gradient(rollout, remaining)  # at theta, before PPO moves it
-        logs = self._learn(rollout, students, settings) | meta_logs
+        logs = self._networks.learn(
+            rollout,
+            students,
+            self._adam,
+            discount=float(settings.discount),
+            gae_lambda=float(settings.gae_lambda),
+            entropy_weight=float(settings.entropy_weight),
+        )
         self._meta_adam.step()
         self.updates_done += 1
         duration_s = time.perf_counter() - started_s
@@ -159,13 +149,15 @@ class MetaGradientLearner:
             "meta/discount": float(settings.discount),
             "meta/gae_lambda": float(settings.gae_lambda),
             "meta/entropy_weight": float(settings.entropy_weight),
-            **{name: value.item() for name, value in logs.items()},
+            **{name: value.item() for name, value in (logs | meta_logs).items()},
             "perf/steps_per_s": self.steps_per_update / duration_s,
         }
 
     # -- the settings -------------------------------------------------------------------------
     def _saved(self) -> tuple[nn.Module, Optimizers]:
-        everything = nn.ModuleDict({**self._networks, "meta": self.meta_parameters})
+        everything = nn.ModuleDict(
+            {**dict(self._networks.named_children()), "meta": self.meta_parameters}
+        )
         return everything, {"adam": self._adam, "meta_adam": self._meta_adam}
 
     def _settings(self, remaining: float) -> Settings:
@@ -198,7 +190,7 @@ class MetaGradientLearner:
             loss = inner_loss(
                 learned,
                 logits,
-                self._values(learned, hidden),
+                self._networks.critic(hidden, learned.features),
                 settings,
                 clip=config.clip,
                 value_weight=config.value_weight,
@@ -210,7 +202,7 @@ class MetaGradientLearner:
             _, logits = forward(self._trials, stepped_actor, (held_out.inputs,))
             with torch.no_grad():
                 hidden, _ = self.actor.sequence(held_out.inputs)
-                values = self._values(held_out, hidden)
+                values = self._networks.critic(hidden, held_out.features)
         return outer_loss(
             held_out,
             logits,
@@ -219,58 +211,3 @@ class MetaGradientLearner:
             gae_lambda=config.outer_gae_lambda,
             clip=config.clip,
         )
-
-    # -- PPO ----------------------------------------------------------------------------------
-    def _roll_out(self, students: Tensor) -> Rollout:
-        return roll_out(
-            self._classroom,
-            self.actor,
-            students,
-            self._privileged,
-            with_features=self.config.critic == "privileged",
-        )
-
-    def _values(self, rollout: Rollout, hidden: Tensor) -> Tensor:
-        """A privileged critic does not shape the memory; a shared one does."""
-        seen = hidden.detach() if self.config.critic == "privileged" else hidden
-        values: Tensor = self._critic(seen, rollout.features)
-        return values
-
-    def _learn(self, rollout: Rollout, students: Tensor, settings: Settings) -> dict[str, Tensor]:
-        config, there = self.config, rollout.present
-        with torch.no_grad():
-            values = self._values(rollout, self.actor.sequence(rollout.inputs)[0])
-            advantages, targets = advantages_and_targets(
-                rollout, values, float(settings.discount), float(settings.gae_lambda)
-            )
-            advantages = normalised(advantages, there)
-        logs: dict[str, Tensor] = {}
-        for index in minibatches(self.seed, students, config):
-            loss, logs_here = self._loss(
-                rollout.trials(index),
-                advantages[:, index],
-                targets[:, index],
-                float(settings.entropy_weight),
-            )
-            norm = take_step(loss, self._networks, self._adam, config.max_grad_norm)
-            first = logs.get("train/first_ratio_error", logs_here["train/first_ratio_error"])
-            logs = logs_here | {"train/grad_norm": norm, "train/first_ratio_error": first}
-        return logs | {"train/explained_variance": explained_variance(targets, values, there)}
-
-    def _loss(
-        self, rollout: Rollout, advantages: Tensor, targets: Tensor, entropy_weight: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        config = self.config
-        hidden, logits = self.actor.sequence(rollout.inputs)
-        loss, logs = policy_loss(
-            rollout, logits, advantages, clip=config.clip, entropy_weight=entropy_weight
-        )
-        error = (self._values(rollout, hidden) - targets).square()
-        value = 0.5 * mean_where(error, rollout.present)
-        loss = loss + config.value_weight * value
-        logs["loss/value"] = value.detach()
-        if config.belief_weight > 0:
-            belief, belief_logs = belief_loss(self._belief, rollout, hidden)
-            loss = loss + config.belief_weight * belief
-            logs |= belief_logs
-        return loss, logs

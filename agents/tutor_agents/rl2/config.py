@@ -7,13 +7,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from tutor_agents.distill.config import WarmStart
-from tutor_agents.engine.config import PPOConfig
+from tutor_agents.engine.config import MemoryPPOConfig
 from tutor_agents.engine.networks import Network
-from tutor_agents.memories import NamedMemory
-from tutor_agents.memories.config import GRUConfig
 
 
-class RL2Config(PPOConfig):
+class RL2Config(MemoryPPOConfig):
     """Hyper-parameters of RL² with PPO."""
 
     algorithm: Literal["rl2"] = "rl2"
@@ -21,10 +19,6 @@ class RL2Config(PPOConfig):
         "joint",
         description="joint: each action for itself; per_skill: what is learned of one skill holds "
         "for all",
-    )
-    memory: NamedMemory = Field(default_factory=GRUConfig, description="what it remembers with")
-    belief_weight: float = Field(
-        0.5, ge=0, description="auxiliary head: predict latents and the next response from memory"
     )
     warm_start: WarmStart | None = Field(
         None, description="distil a teacher first, then continue with PPO; {} for the defaults"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tutor_agents.engine.config import PPOConfig
 from tutor_agents.engine.saved_state import restore_state, state_tensors
-from tutor_agents.engine.update import training_task
+from tutor_agents.engine.update import training_task, updates_for
 from tutor_agents.sb3.adapter import NativeVecEnv
 from tutor_agents.sb3.algorithms import make_dqn, make_on_policy
 from tutor_agents.sb3.config import (
@@ -79,7 +79,7 @@ class SB3Learner:
         self.seed = seed
         self.device = torch.device(device)
         self.steps_per_update = config.n_trials * task.n_trial_steps
-        self.n_updates = max(1, -(-config.total_steps // self.steps_per_update))
+        self.n_updates = updates_for(config.total_steps, self.steps_per_update)
         self.updates_done = 0
         model = population.student_model
         self._shape = PolicyShape.of(config.algorithm, config.hidden_size, model, task)

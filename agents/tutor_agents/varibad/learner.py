@@ -15,11 +15,13 @@ from tutor_agents.engine.saved_state import restore_state, state_tensors
 from tutor_agents.engine.update import (
     advantages_and_targets,
     explained_variance,
-    minibatches,
+    new_students,
     normalised,
+    pass_over,
     policy_loss,
-    take_step,
+    set_learning_rate,
     training_task,
+    updates_for,
 )
 from tutor_agents.varibad.config import VariBADConfig
 from tutor_agents.varibad.given import (
@@ -73,7 +75,7 @@ class VariBADLearner:
         self.seed = seed
         self.device = torch.device(device)
         self.steps_per_update = config.n_trials * task.n_trial_steps
-        self.n_updates = max(1, -(-config.total_steps // self.steps_per_update))
+        self.n_updates = updates_for(config.total_steps, self.steps_per_update)
         self.updates_done = 0
         model = population.student_model
         if config.belief != "learned" and not model.is_functional:
@@ -176,10 +178,8 @@ class VariBADLearner:
         """Teach one batch of new students and learn from it; returns what to log."""
         started_s = time.perf_counter()
         remaining = 1 - self.updates_done / self.n_updates
-        for group in self._adam.param_groups:
-            group["lr"] = self.config.learning_rate * remaining
-        start = self.updates_done * self.config.n_trials
-        students = student_indices(Split.TRAIN, self.config.n_trials, start).to(self.device)
+        set_learning_rate(self._adam, self.config.learning_rate * remaining)
+        students = new_students(self.updates_done, self.config.n_trials, self.device)
         rollout = self._roll_out(students)
         # The policy first: the belief that it acted on is the one that it learns with.
         logs = self._learn(rollout, students, self.config.entropy_weight * remaining)
@@ -206,12 +206,6 @@ class VariBADLearner:
             with_features=self.config.critic == "privileged",
         )
 
-    def _values(self, rollout: Rollout, hidden: Tensor) -> Tensor:
-        """A privileged critic does not shape the policy's features; a shared one does."""
-        seen = hidden.detach() if self.config.critic == "privileged" else hidden
-        values: Tensor = self._critic(seen, rollout.features)
-        return values
-
     def _learn(
         self, rollout: Rollout, students: Tensor, entropy_weight: float
     ) -> dict[str, Tensor]:
@@ -219,32 +213,23 @@ class VariBADLearner:
         with torch.no_grad():
             belief = self._policy.beliefs(rollout.inputs)  # stays: the encoder is not trained here
             hidden, _ = self._act(rollout.inputs, belief)
-            values = self._values(rollout, hidden)
+            values = self._critic(hidden, rollout.features)
             advantages, targets = advantages_and_targets(
                 rollout, values, config.discount, config.gae_lambda
             )
             advantages = normalised(advantages, there)
-        logs: dict[str, Tensor] = {}
-        for index in minibatches(self.seed, students, config):
+
+        def loss_of(index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             part = rollout.trials(index)
             hidden, logits = self._act(part.inputs, belief[:, index])
-            loss, logs_here = policy_loss(
+            loss, logs = policy_loss(
                 part, logits, advantages[:, index], clip=config.clip, entropy_weight=entropy_weight
             )
-            error = (self._values(part, hidden) - targets[:, index]).square()
+            error = (self._critic(hidden, part.features) - targets[:, index]).square()
             value = 0.5 * mean_where(error, part.present)
-            norm = take_step(
-                loss + config.value_weight * value,
-                self._ppo_networks,
-                self._adam,
-                config.max_grad_norm,
-            )
-            first = logs.get("train/first_ratio_error", logs_here["train/first_ratio_error"])
-            logs = logs_here | {
-                "loss/value": value.detach(),
-                "train/grad_norm": norm,
-                "train/first_ratio_error": first,
-            }
+            return loss + config.value_weight * value, logs | {"loss/value": value.detach()}
+
+        logs = pass_over(students, loss_of, self._ppo_networks, self._adam, config, seed=self.seed)
         return logs | {"train/explained_variance": explained_variance(targets, values, there)}
 
     def _act(self, inputs: Inputs, belief: Tensor) -> tuple[Tensor, Tensor]:

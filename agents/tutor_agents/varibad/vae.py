@@ -13,7 +13,7 @@ from torch.nn import functional
 from tutor_agents.engine.networks import Inputs
 from tutor_agents.engine.ppo import mean_where
 from tutor_agents.engine.rollout import Rollout
-from tutor_agents.engine.update import take_step
+from tutor_agents.engine.update import set_learning_rate, take_step
 from tutor_agents.varibad.config import VariBADConfig
 from tutor_agents.varibad.elbo import (
     answer_log_likelihood,
@@ -95,8 +95,7 @@ class BeliefTrainer:
             students: int64 ``(N,)``.
             remaining: share of the training that is left, which scales the learning rate.
         """
-        for group in self.adam.param_groups:
-            group["lr"] = self.config.vae_learning_rate * remaining
+        set_learning_rate(self.adam, self.config.vae_learning_rate * remaining)
         whole = with_last(rollout, last)
         logs: dict[str, Tensor] = {}
         for index, chances in self._passes(seed, students, len(whole.inputs.token)):
