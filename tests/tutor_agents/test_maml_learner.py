@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tutor_agents import exported
+from small_students import locked_bkt
 from tutor_agents.exported import load_tutor
 from tutor_agents.maml import (
     CAVIAConfig,
@@ -78,19 +78,6 @@ def bandit(n_types: int = 4, n_units: int = 10) -> Population:
             "student": "style_bandit",
             "model": {"modalities": modalities, "n_units": n_units},
             "types": types,
-        }
-    )
-
-
-def locked_bkt(**components: Any) -> Population:
-    """BKT with a locked second skill: some actions are illegal at first."""
-    return Population.model_validate(
-        {
-            "name": "locked",
-            "student": "bkt",
-            "model": {"n_skills": 2, "prerequisites": {1: [0]}, "unlock_after": 1},
-            "latents": {"ability": {"normal": {"mean": 0, "sd": 1}}},
-            "components": components,
         }
     )
 
@@ -365,8 +352,7 @@ def test_without_adaptation_every_lesson_is_taught_with_the_first_weights():
 
 
 @pytest.mark.parametrize("preset", ["promp", "cavia", "meta_sgd", "finetune"])
-def test_an_exported_tutor_teaches_as_the_original(tmp_path, monkeypatch, preset):
-    monkeypatch.setitem(exported.KINDS, "gradient", "tutor_agents.maml.tutor")
+def test_an_exported_tutor_teaches_as_the_original(tmp_path, preset):
     population = bandit(2)
     run = learner(preset, population, inner_learning_rate=50.0)
     run.update()

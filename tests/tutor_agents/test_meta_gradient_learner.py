@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from small_students import bandit, locked_bkt, score
 from tutor_agents.engine.rollout import Rollout
 from tutor_agents.exported import load_tutor
 from tutor_agents.meta_gradient import MetaGradientConfig, MetaGradientLearner
-from tutor_agents.tutor import Trial, Tutor
+from tutor_agents.tutor import Trial
 from tutor_envs.classroom import Classroom
 from tutor_envs.population import Population, Split, student_indices
 from tutor_envs.task import Reward, TeachingTask
@@ -21,67 +22,10 @@ SMALL = {"n_trials": 32, "hidden_size": 16, "total_steps": 100_000}
 TUNED = ("discount", "gae_lambda", "entropy_weight")
 
 
-def bandit(p: list[list[float]], n_units: int = 15, **latents: object) -> Population:
-    """A style bandit with one type for each row of event probabilities."""
-    types = {
-        f"type_{i}": {
-            "weight": 1,
-            "latents": {
-                "p_event": sum(row) / len(row),
-                "responsiveness": [x / sum(row) for x in row],
-                "style_strength": 1.0,
-                "p_slip": 0.0,
-                "p_guess": 0.0,
-                **latents,
-            },
-        }
-        for i, row in enumerate(p)
-    }
-    return Population.model_validate(
-        {
-            "name": "bandit",
-            "student": "style_bandit",
-            "model": {"modalities": [f"m{i}" for i in range(len(p[0]))], "n_units": n_units},
-            "types": types,
-        }
-    )
-
-
-def locked_bkt() -> Population:
-    """BKT with a locked second skill: some actions are illegal at first."""
-    return Population.model_validate(
-        {
-            "name": "locked",
-            "student": "bkt",
-            "model": {"n_skills": 2, "prerequisites": {1: [0]}, "unlock_after": 1},
-            "latents": {"ability": {"normal": {"mean": 0, "sd": 1}}},
-        }
-    )
-
-
 def learner(
     population: Population, task: TeachingTask, seed: int = 0, **config: object
 ) -> MetaGradientLearner:
     return MetaGradientLearner(MetaGradientConfig(**(SMALL | config)), population, task, seed=seed)
-
-
-def score(
-    tutor: Tutor, population: Population, task: TeachingTask, n_students: int = 4000
-) -> float:
-    """Mean return per trial over fresh test students; all actions must be legal."""
-    room = Classroom(population, task, seed=1)
-    students = student_indices(Split.TEST, n_students)
-    tutor.begin_trial(Trial(students, 1, 0))
-    observation, total, ended = room.begin_trial(students), 0.0, False
-    while not ended:
-        action = tutor.act(observation)
-        if observation.legal is not None:
-            assert observation.legal.gather(-1, action.unsqueeze(-1)).all()
-        outcome = room.step(action)
-        observation, ended = outcome.observation, outcome.trial_ended
-        total += outcome.reward.mean().item()
-        tutor.observe(action, observation)
-    return total
 
 
 def in_doubles(rollout: Rollout) -> Rollout:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from small_students import bandit, locked_bkt, score
 from tutor_agents.engine.memory_tutor import MemoryTutor
 from tutor_agents.engine.networks import Actor, ActorShape, Inputs
 from tutor_agents.exported import load_tutor
 from tutor_agents.rl2 import RL2Config, RL2Learner
-from tutor_agents.tutor import Trial, Tutor
+from tutor_agents.tutor import Trial
 from tutor_envs.classroom import Classroom, Observation
 from tutor_envs.population import Population, Split, student_indices
 from tutor_envs.task import Reward, TeachingTask
@@ -17,66 +18,10 @@ from tutor_envs.task import Reward, TeachingTask
 SMALL = {"n_trials": 32, "hidden_size": 16, "total_steps": 100_000}
 
 
-def bandit(p: list[list[float]], n_units: int = 15, **latents: object) -> Population:
-    """A style bandit with one type for each row of event probabilities."""
-    types = {
-        f"type_{i}": {
-            "weight": 1,
-            "latents": {
-                "p_event": sum(row) / len(row),
-                "responsiveness": [x / sum(row) for x in row],
-                "style_strength": 1.0,
-                "p_slip": 0.0,
-                "p_guess": 0.0,
-                **latents,
-            },
-        }
-        for i, row in enumerate(p)
-    }
-    modalities = [f"m{i}" for i in range(len(p[0]))]
-    return Population.model_validate(
-        {
-            "name": "bandit",
-            "student": "style_bandit",
-            "model": {"modalities": modalities, "n_units": n_units},
-            "types": types,
-        }
-    )
-
-
-def locked_bkt() -> Population:
-    """BKT with a locked second skill: some actions are illegal at first."""
-    return Population.model_validate(
-        {
-            "name": "locked",
-            "student": "bkt",
-            "model": {"n_skills": 2, "prerequisites": {1: [0]}, "unlock_after": 1},
-            "latents": {"ability": {"normal": {"mean": 0, "sd": 1}}},
-        }
-    )
-
-
 def learner(
     population: Population, task: TeachingTask, seed: int = 0, **config: object
 ) -> RL2Learner:
     return RL2Learner(RL2Config(**(SMALL | config)), population, task, seed=seed)
-
-
-def score(
-    tutor: Tutor, population: Population, task: TeachingTask, n_students: int = 4000
-) -> float:
-    """Mean return per trial over fresh test students."""
-    room = Classroom(population, task, seed=1)
-    students = student_indices(Split.TEST, n_students)
-    tutor.begin_trial(Trial(students, 1, 0))
-    observation, total, ended = room.begin_trial(students), 0.0, False
-    while not ended:
-        action = tutor.act(observation)
-        outcome = room.step(action)
-        observation, ended = outcome.observation, outcome.trial_ended
-        total += outcome.reward.mean().item()
-        tutor.observe(action, observation)
-    return total
 
 
 @pytest.mark.parametrize("critic", ["privileged", "shared"])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from small_students import locked_bkt
 from tutor_agents.exported import load_tutor
 from tutor_agents.rl2 import RL2Config, RL2Learner
 from tutor_agents.tutor import Trial
@@ -17,18 +18,6 @@ from tutor_envs.task import Reward, TeachingTask
 
 every_kind = pytest.mark.parametrize("kind", ["gru", "lstm", "transformer", "snail", "min_gru"])
 TASK = TeachingTask(n_lessons=2, n_steps=4)
-
-
-def locked_bkt() -> Population:
-    """BKT with a locked second skill: some actions are illegal at first."""
-    return Population.model_validate(
-        {
-            "name": "locked",
-            "student": "bkt",
-            "model": {"n_skills": 2, "prerequisites": {1: [0]}, "unlock_after": 1},
-            "latents": {"ability": {"normal": {"mean": 0, "sd": 1}}},
-        }
-    )
 
 
 def learner(kind: object, task: TeachingTask = TASK, **config: object) -> RL2Learner:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load, save, save_file
 
+from small_students import bandit, locked_bkt
 from tutor_agents import exported
 from tutor_agents.sb3 import (
     NativeVecEnv,
@@ -52,44 +53,7 @@ every_algorithm = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(autouse=True)
-def _known_to_the_loader(monkeypatch):
-    monkeypatch.setitem(exported.KINDS, "sb3", "tutor_agents.sb3.tutor")
-
-
-def bandit(p: list[list[float]], n_units: int = 5, **latents: float) -> Population:
-    """A style bandit with one type for each row of event probabilities."""
-    noise = {"style_strength": 1.0, "p_slip": 0.0, "p_guess": 0.0} | latents
-    types = {
-        f"type_{i}": {
-            "weight": 1,
-            "latents": {
-                "p_event": sum(row) / len(row),
-                "responsiveness": [x / sum(row) for x in row],
-                **noise,
-            },
-        }
-        for i, row in enumerate(p)
-    }
-    modalities = [f"m{i}" for i in range(len(p[0]))]
-    return Population.model_validate(
-        {
-            "name": "bandit",
-            "student": "style_bandit",
-            "model": {"modalities": modalities, "n_units": n_units},
-            "types": types,
-        }
-    )
-
-
-LOCKED = Population.model_validate(
-    {
-        "name": "locked",
-        "student": "bkt",
-        "model": {"n_skills": 2, "prerequisites": {1: [0]}, "unlock_after": 1},
-        "latents": {"ability": {"normal": {"mean": 0, "sd": 1}}},
-    }
-)
+LOCKED = locked_bkt()
 TASK = TeachingTask(n_steps=5)
 TWO_LESSONS = TeachingTask(n_lessons=2, n_steps=3, show_score=True)
 
@@ -246,7 +210,7 @@ def test_early_ends_of_trials_keep_the_run_exact(algorithm):
 
 
 def test_a_rollout_is_whole_trials_paid_as_they_arise(monkeypatch):
-    run, rollouts = learner("sb3_ppo", bandit([[0.8, 0.3]]), TWO_LESSONS), []
+    run, rollouts = learner("sb3_ppo", bandit([[0.8, 0.3]], n_units=5), TWO_LESSONS), []
     sb3, train = run._sb3, run._sb3.train
 
     def noted() -> None:
@@ -304,7 +268,7 @@ def test_dqn_bootstraps_nothing_at_the_end_of_a_trial_and_replays_its_last_obser
 # -- the tutor -------------------------------------------------------------------------------------
 @every_algorithm
 def test_the_tutor_acts_as_sb3_predicts_from_the_gymnasium_observation(algorithm):
-    population = bandit([[0.8, 0.2, 0.4], [0.2, 0.8, 0.4]])
+    population = bandit([[0.8, 0.2, 0.4], [0.2, 0.8, 0.4]], n_units=5)
     run = trained(algorithm, population=population, task=TWO_LESSONS, learning_rate=0.05)
     _, actions = teach(run.tutor(), population, TWO_LESSONS, n=50)
     envs = NativeVecEnv(
@@ -321,9 +285,9 @@ def test_the_tutor_acts_as_sb3_predicts_from_the_gymnasium_observation(algorithm
 @every_algorithm
 def test_a_tutor_sees_observable_signals_only(algorithm):
     """Other latents, other luck, other students: with the same observations, the same actions."""
-    tutor = trained(algorithm, population=bandit([[0.8, 0.2], [0.2, 0.8]])).tutor()
+    tutor = trained(algorithm, population=bandit([[0.8, 0.2], [0.2, 0.8]], n_units=5)).tutor()
     students = student_indices(Split.TEST, 16)
-    room = Classroom(bandit([[0.9, 0.1], [0.5, 0.5]]), TASK, seed=5)
+    room = Classroom(bandit([[0.9, 0.1], [0.5, 0.5]], n_units=5), TASK, seed=5)
     observations = [room.begin_trial(students)]
     for _ in range(4):
         observations.append(room.step(torch.zeros(16, dtype=torch.int64)).observation)
@@ -372,7 +336,10 @@ def test_a_damaged_export_is_refused(tmp_path, damage):
 
 @needs_contrib
 def test_memory_is_reset_at_a_trial_start_and_only_there():
-    population, students = bandit([[0.8, 0.2], [0.2, 0.8]]), student_indices(Split.TEST, 8)
+    population, students = (
+        bandit([[0.8, 0.2], [0.2, 0.8]], n_units=5),
+        student_indices(Split.TEST, 8),
+    )
     tutor = trained("sb3_recurrent_ppo", population=population, task=TWO_LESSONS).tutor()
     room = Classroom(population, TWO_LESSONS, seed=3)
     actions = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])

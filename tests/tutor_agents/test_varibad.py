@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch.distributions import Categorical
 
-from tutor_agents import exported
+from small_students import bandit, locked_bkt, score
 from tutor_agents.engine.networks import ActorShape, Inputs
 from tutor_agents.exported import load_tutor
-from tutor_agents.tutor import Oracle, Trial, Tutor
+from tutor_agents.tutor import Oracle, Trial
 from tutor_agents.type_posterior import TypePosterior, types_of
 from tutor_agents.varibad import VariBADConfig, VariBADLearner, VariBADTutor
 from tutor_agents.varibad.networks import grade_book, grade_book_of_trial
@@ -25,37 +25,6 @@ from tutor_envs.task import Reward, TeachingTask
 
 SMALL = {"n_trials": 32, "hidden_size": 16, "belief_size": 3, "total_steps": 100_000}
 BELIEFS = ["learned", "latents", "posterior"]
-
-
-@pytest.fixture(autouse=True)
-def known_kind(monkeypatch):
-    monkeypatch.setitem(exported.KINDS, "varibad", "tutor_agents.varibad.tutor")
-
-
-def bandit(p: list[list[float]], n_units: int = 15, **latents: object) -> Population:
-    """A style bandit with one type for each row of event probabilities."""
-    types = {
-        f"type_{i}": {
-            "weight": 1,
-            "latents": {
-                "p_event": sum(row) / len(row),
-                "responsiveness": [x / sum(row) for x in row],
-                "style_strength": 1.0,
-                "p_slip": 0.0,
-                "p_guess": 0.0,
-                **latents,
-            },
-        }
-        for i, row in enumerate(p)
-    }
-    return Population.model_validate(
-        {
-            "name": "bandit",
-            "student": "style_bandit",
-            "model": {"modalities": [f"m{i}" for i in range(len(p[0]))], "n_units": n_units},
-            "types": types,
-        }
-    )
 
 
 def coins(n_units: int) -> Population:
@@ -74,44 +43,10 @@ def coins(n_units: int) -> Population:
     )
 
 
-def locked_bkt(components: dict[str, object] | None = None) -> Population:
-    """BKT with a locked second skill: some actions are illegal at first."""
-    content = {
-        "name": "locked",
-        "student": "bkt",
-        "model": {"n_skills": 2, "prerequisites": {1: [0]}, "unlock_after": 1},
-        "latents": {"ability": {"normal": {"mean": 0, "sd": 1}}},
-    }
-    if components:
-        content |= {"model": {"n_skills": 2}, "components": components}
-    return Population.model_validate(content)
-
-
 def learner(
     population: Population, task: TeachingTask, seed: int = 0, **config: object
 ) -> VariBADLearner:
     return VariBADLearner(VariBADConfig(**(SMALL | config)), population, task, seed=seed)
-
-
-def score(
-    tutor: Tutor, population: Population, task: TeachingTask, n_students: int = 4000
-) -> float:
-    """Mean return per trial over fresh test students."""
-    room = Classroom(population, task, seed=1)
-    if isinstance(tutor, Oracle):
-        tutor.inform(room)
-    students = student_indices(Split.TEST, n_students)
-    tutor.begin_trial(Trial(students, 1, 0))
-    observation, total, ended = room.begin_trial(students), 0.0, False
-    while not ended:
-        action = tutor.act(observation)
-        if observation.legal is not None:
-            assert observation.legal.gather(-1, action.unsqueeze(-1)).all()
-        outcome = room.step(action)
-        observation, ended = outcome.observation, outcome.trial_ended
-        total += outcome.reward.mean().item()
-        tutor.observe(action, observation)
-    return total
 
 
 def lesson(population: Population, task: TeachingTask, n: int) -> list[Observation]:
@@ -252,7 +187,7 @@ COMPONENTS = {"dropout": {"hazard": 0.2}, "response_time": {}}
 
 
 def test_students_who_leave_count_no_further():
-    run = learner(locked_bkt(COMPONENTS), TeachingTask(n_lessons=2, n_steps=4))
+    run = learner(locked_bkt(**COMPONENTS), TeachingTask(n_lessons=2, n_steps=4))
     assert run.update()["train/first_ratio_error"] < 1e-5
     whole = taught(run, 32)
     assert whole.present is not None
@@ -373,7 +308,7 @@ def test_the_profile_needs_an_observation_and_takes_in_the_last_answer():
 
 
 def test_an_exported_tutor_teaches_and_profiles_as_the_original(tmp_path):
-    population, task = locked_bkt({"response_time": {}}), TeachingTask(n_steps=5)
+    population, task = locked_bkt(response_time={}), TeachingTask(n_steps=5)
     run = learner(population, task)
     run.update()
     weights, description = run.tutor().export()
