@@ -14,7 +14,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.table import Table
 
 from tutor_envs.cases import Case
@@ -35,7 +37,7 @@ _RL2: dict[str, Any] = {
 }
 TRAININGS: dict[str, dict[str, Any]] = {
     "rl2": _RL2,
-    "distill": {"algorithm": "distill", "total_steps": 400_000},
+    "distill": {"algorithm": "distill", "total_steps": 600_000},
     "rl2-warm": _RL2 | {"total_steps": 400_000, "warm_start": {"total_steps": 400_000}},
     "varibad": {
         "algorithm": "varibad",
@@ -128,12 +130,13 @@ def train_on_case(job: Job, training: str = "rl2", device: str = "cpu") -> Train
     every = max(1, learner.n_updates // N_VALIDATIONS)
     started_s = time.process_time()
     curve: list[CurvePoint] = []
-    best: tuple[float, int] | None = None
+    best: NDArray[np.float64] | None = None
     kept: dict[str, torch.Tensor] = {}
     counters: dict[str, int] = {}
+    selected_steps = 0
 
-    def validation_score() -> float:
-        evaluation = evaluate(
+    def validation_scores() -> NDArray[np.float64]:
+        return evaluate(
             learner.tutor(),
             population,
             task,
@@ -142,21 +145,21 @@ def train_on_case(job: Job, training: str = "rl2", device: str = "cpu") -> Train
             split=Split.VALIDATION,
             role=Role.LEARNED,
             device=device,
-        )
-        return float(evaluation.student_scores.mean())
+        ).student_scores
 
     for update in range(1, learner.n_updates + 1):
         learner.update()
         if update % every and update != learner.n_updates:
             continue
-        value = validation_score()
+        scores = validation_scores()
         steps = update * learner.steps_per_update
-        share = (value - job.random) / (job.bayes - job.random)
+        share = (float(scores.mean()) - job.random) / (job.bayes - job.random)
         curve.append(CurvePoint(steps, time.process_time() - started_s, share))
-        if best is None or value > best[0]:
+        if best is None or _not_worse(scores, best):
             kept = {name: tensor.clone() for name, tensor in learner.tensors().items()}
-            best, counters = (value, steps), dict(learner.counters())
-    assert best is not None
+            counters, selected_steps = dict(learner.counters()), steps
+        if best is None or scores.mean() > best.mean():
+            best = scores
     cpu_s = time.process_time() - started_s
     learner.restore(kept, counters)
     lost = regrets(
@@ -175,10 +178,21 @@ def train_on_case(job: Job, training: str = "rl2", device: str = "cpu") -> Train
         score=mean_interval(values),
         fraction_of_optimal=fraction(values, random, bayes),
         fraction_of_adaptivity=fraction(values, openloop, bayes),
-        selected_steps=best[1],
+        selected_steps=selected_steps,
         cpu_s=cpu_s,
         curve=tuple(curve),
     )
+
+
+def _not_worse(scores: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
+    """Within one standard error of the best so far, of the same students.
+
+    Among checkpoints that validation cannot tell apart the last is taken (the rule of one standard
+    error, Breiman et al. 1984, "Classification and regression trees", section 3.4.3): the highest
+    of many noisy scores would often be an early one that was lucky.
+    """
+    shortfall = best - scores
+    return bool(shortfall.mean() <= shortfall.std(ddof=1) / len(shortfall) ** 0.5)
 
 
 def train_on_cases(

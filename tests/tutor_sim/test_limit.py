@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from tutor_agents.planner import TiedValue
 from tutor_envs.cases import Case, load_cases
+from tutor_sim import limit_training
 from tutor_sim.cli import app
 from tutor_sim.limit import LimitReport
 from tutor_sim.limit_training import Job, TrainedCase
@@ -255,6 +256,19 @@ def test_training_is_measured_by_the_exact_values(
     table = limit(path, "--train", "rl2", "--seeds", 2).output
     assert table.count("0.970") >= 2  # each seed
     assert "[0.970" in table  # and the interval over seeds, which do not differ here
+
+
+def test_a_trained_tutor_reaches_the_optimum_of_a_small_family(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short = {"algorithm": "distill", "total_steps": 20_000, "n_trials": 128, "hidden_size": 16}
+    monkeypatch.setitem(limit_training.TRAININGS, "short", short)
+    job = Job(Case.model_validate(BANDIT), seed=0, random=1.1, bayes=1.1875, openloop=1.1)
+    result = limit_training.train_on_case(job, "short")
+    assert result.fraction_of_optimal.value == pytest.approx(1, abs=1e-4)
+    assert result.fraction_of_adaptivity.value == pytest.approx(1, abs=1e-4)
+    # Drawn scores cannot tell the last checkpoints apart: the last one is taken.
+    assert result.selected_steps == result.curve[-1].train_steps > 20_000 - 256
 
 
 def test_a_report_disagrees_if_a_case_does() -> None:
