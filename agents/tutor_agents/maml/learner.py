@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import Tensor, nn
 
@@ -11,16 +9,15 @@ from tutor_agents.engine.networks import initialise_head
 from tutor_agents.engine.ppo import mean_where
 from tutor_agents.engine.privileged import Privileged
 from tutor_agents.engine.rollout import Rollout
-from tutor_agents.engine.saved_state import restore_state, state_tensors
+from tutor_agents.engine.saved_state import Optimizers
+from tutor_agents.engine.trial_learner import TrialLearner
 from tutor_agents.engine.update import (
     explained_variance,
-    new_students,
     normalised,
     pass_over,
     policy_loss,
     set_learning_rate,
     training_task,
-    updates_for,
 )
 from tutor_agents.maml.config import GradientConfig
 from tutor_agents.maml.lesson import lessons_of, seen_before
@@ -41,7 +38,7 @@ from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 
 
-class MAMLLearner:
+class MAMLLearner(TrialLearner):
     """Trains the common weights with which a tutor meets every student; see docs/maml.md."""
 
     def __init__(
@@ -59,14 +56,8 @@ class MAMLLearner:
             ValueError: the task does not suit the algorithm.
         """
         config.check_task(task)
+        super().__init__(config, population, task, seed=seed, device=device)
         self.config = config
-        self.population = population
-        self.task = task
-        self.seed = seed
-        self.device = torch.device(device)
-        self.steps_per_update = config.n_trials * task.n_trial_steps
-        self.n_updates = updates_for(config.total_steps, self.steps_per_update)
-        self.updates_done = 0
         model = population.student_model
         self._classroom = Classroom(
             population, training_task(task, config, model), seed=seed, device=device
@@ -95,44 +86,29 @@ class MAMLLearner:
         """The tutor with the current weights (a live view)."""
         return MAMLTutor(self.networks, self.config.algorithm, self.population.student_model)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights and optimiser state, by name."""
-        return state_tensors(self._networks, {"adam": self._adam})
-
     def counters(self) -> dict[str, int]:
         """Progress, with its unit in the name."""
         return {"updates_done": self.updates_done}
 
-    def restore(self, tensors: dict[str, Tensor], counters: dict[str, int]) -> None:
-        """Continue where ``tensors()`` and ``counters()`` were taken.
+    def _saved(self) -> tuple[nn.Module, Optimizers]:
+        return self._networks, {"adam": self._adam}
 
-        Raises:
-            ValueError: they belong to another network.
-        """
-        restore_state(self._networks, {"adam": self._adam}, tensors)
-        self.updates_done = counters["updates_done"]
-
-    def update(self) -> dict[str, float]:
-        """Teach one batch of new students and learn from it; returns what to log."""
-        started_s = time.perf_counter()
-        remaining = 1 - self.updates_done / self.n_updates
+    # -- one update ---------------------------------------------------------------------------
+    def _learn_from(self, students: Tensor) -> dict[str, float]:
+        remaining = self._remaining
         set_learning_rate(self._adam, self.config.learning_rate * remaining)
-        students = new_students(self.updates_done, self.config.n_trials, self.device)
         rollout = self._roll_out(students)
         if self.config.rule == "reptile":
             logs = self._follow_adaptation(rollout)
         else:
             logs = self._learn(rollout, students, self.config.entropy_weight * remaining)
-        self.updates_done += 1
         by_lesson = rollout.reward.reshape(self.task.n_lessons, -1).sum(1) / len(students)
-        duration_s = time.perf_counter() - started_s
         return {
             "train/return": by_lesson.sum().item(),
             "train/return_first_lesson": by_lesson[0].item(),
             "train/return_last_lesson": by_lesson[-1].item(),
             "train/learning_rate": self.config.learning_rate * remaining,
             **{name: value.item() for name, value in logs.items()},
-            "perf/steps_per_s": self.steps_per_update / duration_s,
         }
 
     # -- inside -------------------------------------------------------------------------------

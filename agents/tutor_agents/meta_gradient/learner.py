@@ -12,7 +12,6 @@ One update::
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -25,13 +24,12 @@ from tutor_agents.engine.memory_tutor import MemoryTutor
 from tutor_agents.engine.networks import Actor, Inputs
 from tutor_agents.engine.privileged import Privileged
 from tutor_agents.engine.rollout import Rollout
-from tutor_agents.engine.saved_state import Optimizers, restore_state, state_tensors
+from tutor_agents.engine.saved_state import Optimizers
 from tutor_agents.engine.skill_actor import SkillActor
+from tutor_agents.engine.trial_learner import TrialLearner
 from tutor_agents.engine.update import (
-    new_students,
     set_learning_rate,
     training_task,
-    updates_for,
 )
 from tutor_agents.meta_gradient.config import MetaGradientConfig
 from tutor_agents.meta_gradient.maths import Settings, inner_loss, outer_loss, stepped
@@ -60,7 +58,7 @@ class _WholeTrials(nn.Module):
         return self.actor.sequence(inputs)
 
 
-class MetaGradientLearner:
+class MetaGradientLearner(TrialLearner):
     """Trains an RL² tutor and tunes how it learns; see the module's text."""
 
     def __init__(
@@ -73,14 +71,8 @@ class MetaGradientLearner:
         device: torch.device | str = "cpu",
     ) -> None:
         """Build networks and optimisers; everything random follows from ``seed``."""
+        super().__init__(config, population, task, seed=seed, device=device)
         self.config = config
-        self.population = population
-        self.task = task
-        self.seed = seed
-        self.device = torch.device(device)
-        self.steps_per_update = config.n_trials * task.n_trial_steps
-        self.n_updates = updates_for(config.total_steps, self.steps_per_update)
-        self.updates_done = 0
         paid = training_task(task, config, population.student_model)
         self._classroom = Classroom(population, paid, seed=seed, device=device)
         self._networks = ActorCritic(config, self._classroom, Privileged(self._classroom), task)
@@ -101,10 +93,6 @@ class MetaGradientLearner:
         """The greedy tutor with the current weights (a live view)."""
         return MemoryTutor(self.actor, "meta_gradient", self.population.student_model)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights, meta-parameters and the state of both optimisers, by name."""
-        return state_tensors(*self._saved())
-
     def counters(self) -> dict[str, int]:
         """Progress, with its unit in the name."""
         per_update = self.config.epochs * self.config.minibatches
@@ -113,21 +101,10 @@ class MetaGradientLearner:
             "optimizer_steps": self.updates_done * per_update,
         }
 
-    def restore(self, tensors: dict[str, Tensor], counters: dict[str, int]) -> None:
-        """Continue where ``tensors()`` and ``counters()`` were taken.
-
-        Raises:
-            ValueError: they belong to another network, or to other tuned settings.
-        """
-        restore_state(*self._saved(), tensors)
-        self.updates_done = counters["updates_done"]
-
-    def update(self) -> dict[str, float]:
-        """Teach one batch of new students and learn from it; returns what to log."""
-        started_s = time.perf_counter()
-        remaining = 1 - self.updates_done / self.n_updates
+    # -- one update ---------------------------------------------------------------------------
+    def _learn_from(self, students: Tensor) -> dict[str, float]:
+        remaining = self._remaining
         set_learning_rate(self._adam, self.config.learning_rate * remaining)
-        students = new_students(self.updates_done, self.config.n_trials, self.device)
         rollout = self._networks.roll_out(students)
         with torch.no_grad():
             settings = Settings(*map(float, self._settings(remaining)))
@@ -141,8 +118,6 @@ class MetaGradientLearner:
             entropy_weight=float(settings.entropy_weight),
         )
         self._meta_adam.step()
-        self.updates_done += 1
-        duration_s = time.perf_counter() - started_s
         return {
             "train/return": rollout.reward.sum(0).mean().item(),
             "train/learning_rate": self.config.learning_rate * remaining,
@@ -150,7 +125,6 @@ class MetaGradientLearner:
             "meta/gae_lambda": float(settings.gae_lambda),
             "meta/entropy_weight": float(settings.entropy_weight),
             **{name: value.item() for name, value in (logs | meta_logs).items()},
-            "perf/steps_per_s": self.steps_per_update / duration_s,
         }
 
     # -- the settings -------------------------------------------------------------------------

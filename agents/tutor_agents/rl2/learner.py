@@ -6,20 +6,18 @@ the policy that arises, so that PPO begins with a policy that teaches and a crit
 
 from __future__ import annotations
 
-import time
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutor_agents.distill.distiller import Distiller
 from tutor_agents.engine.actor_critic import ActorCritic
 from tutor_agents.engine.memory_tutor import MemoryTutor
 from tutor_agents.engine.privileged import Privileged
 from tutor_agents.engine.rollout import Rollout
-from tutor_agents.engine.saved_state import restore_state, state_tensors
+from tutor_agents.engine.saved_state import Optimizers
+from tutor_agents.engine.trial_learner import TrialLearner
 from tutor_agents.engine.update import (
     advantages_and_targets,
-    new_students,
     set_learning_rate,
     training_task,
     updates_for,
@@ -30,7 +28,7 @@ from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 
 
-class RL2Learner:
+class RL2Learner(TrialLearner):
     """Trains an RL² tutor; see the package's text for the algorithm."""
 
     def __init__(
@@ -48,16 +46,11 @@ class RL2Learner:
             ValueError: the teacher of the warm start cannot teach these students, or the network
                 does not fit their actions.
         """
+        super().__init__(config, population, task, seed=seed, device=device)
         self.config = config
-        self.population = population
-        self.task = task
-        self.seed = seed
-        self.device = torch.device(device)
-        self.steps_per_update = config.n_trials * task.n_trial_steps
         warm = config.warm_start
         self._n_warm = updates_for(warm.total_steps, self.steps_per_update) if warm else 0
-        self.n_updates = self._n_warm + updates_for(config.total_steps, self.steps_per_update)
-        self.updates_done = 0
+        self.n_updates += self._n_warm
         paid = training_task(task, config, population.student_model)
         self._classroom = Classroom(population, paid, seed=seed, device=device)
         self._privileged = Privileged(self._classroom)
@@ -86,10 +79,6 @@ class RL2Learner:
         """The greedy tutor with the current weights (a live view)."""
         return MemoryTutor(self.actor, "rl2", self.population.student_model)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights and optimiser state, by name."""
-        return state_tensors(self._networks, self._optimizers(self.updates_done))
-
     def counters(self) -> dict[str, int]:
         """Progress, with its unit in the name."""
         warm = min(self.updates_done, self._n_warm)
@@ -98,29 +87,18 @@ class RL2Learner:
             steps += warm * self._distiller.optimizer_steps_per_update
         return {"updates_done": self.updates_done, "optimizer_steps": steps}
 
-    def restore(self, tensors: dict[str, Tensor], counters: dict[str, int]) -> None:
-        """Continue where ``tensors()`` and ``counters()`` were taken.
+    def _saved(self) -> tuple[nn.Module, Optimizers]:
+        return self._networks, self._optimizers()
 
-        Raises:
-            ValueError: they belong to another network.
-        """
-        restore_state(self._networks, self._optimizers(counters["updates_done"]), tensors)
-        self.updates_done = counters["updates_done"]
-
-    def update(self) -> dict[str, float]:
-        """Teach one batch of new students and learn from it; returns what to log."""
-        started_s = time.perf_counter()
-        students = new_students(self.updates_done, self.config.n_trials, self.device)
+    # -- one update ---------------------------------------------------------------------------
+    def _learn_from(self, students: Tensor) -> dict[str, float]:
         is_ppo = self.updates_done >= self._n_warm
-        logs = self._ppo(students) if is_ppo else self._distil(students)
-        self.updates_done += 1
-        duration_s = time.perf_counter() - started_s
-        return {**logs, "perf/steps_per_s": self.steps_per_update / duration_s}
+        return self._ppo(students) if is_ppo else self._distil(students)
 
     # -- the two phases -----------------------------------------------------------------------
-    def _optimizers(self, updates_done: int) -> dict[str, torch.optim.Optimizer]:
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Each phase has its own: PPO does not inherit the moments of another loss."""
-        if self._distiller is not None and updates_done < self._n_warm:
+        if self._distiller is not None and self.updates_done < self._n_warm:
             return {"distill": self._distiller.adam}
         return {"adam": self._adam}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,12 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFreq
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutor_agents.engine.config import PPOConfig
-from tutor_agents.engine.saved_state import restore_state, state_tensors
-from tutor_agents.engine.update import training_task, updates_for
+from tutor_agents.engine.saved_state import Optimizers
+from tutor_agents.engine.trial_learner import TrialLearner
+from tutor_agents.engine.update import training_task
 from tutor_agents.sb3.adapter import NativeVecEnv
 from tutor_agents.sb3.algorithms import make_dqn, make_on_policy
 from tutor_agents.sb3.config import (
@@ -28,7 +28,7 @@ from tutor_agents.sb3.config import (
 )
 from tutor_agents.sb3.randomness import lent_generators
 from tutor_agents.sb3.tutor import PolicyShape, SB3Tutor
-from tutor_envs.population import Population, Split, student_indices
+from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 from tutor_envs.vector_env import TutoringVectorEnv
 
@@ -36,20 +36,19 @@ _REPLAYED = ("observations", "next_observations", "actions", "rewards", "dones")
 
 
 class TrainingStudents(NativeVecEnv):
-    """The students of any update: update u teaches the training students ``[u N, (u + 1) N)``."""
+    """The students of any update, who are followed by those of the next."""
 
-    def begin_update(self, updates_done: int) -> NDArray[np.float32]:
-        """Begin a trial with the students of the next update; their first observations."""
-        self._batch = updates_done
-        indices = student_indices(Split.TRAIN, self.num_envs, updates_done * self.num_envs)
-        self.set_options({"students": indices.numpy()})
+    def begin_update(self, students: Tensor) -> NDArray[np.float32]:
+        """Begin a trial with these students, int64 ``(N,)``; their first observations."""
+        self._taught = students.cpu()
+        self.set_options({"students": self._taught.numpy()})
         return self.reset()
 
     def _next_trial(self) -> NDArray[np.float32]:
-        return self.begin_update(self._batch + 1)
+        return self.begin_update(self._taught + self.num_envs)
 
 
-class SB3Learner:
+class SB3Learner(TrialLearner):
     """Trains a tutor by PPO, A2C, DQN or recurrent PPO; see the docs page of SB3."""
 
     def __init__(
@@ -73,14 +72,8 @@ class SB3Learner:
         Raises:
             ValueError: sb3-contrib is needed and not installed.
         """
+        super().__init__(config, population, task, seed=seed, device=device)
         self.config = config
-        self.population = population
-        self.task = task
-        self.seed = seed
-        self.device = torch.device(device)
-        self.steps_per_update = config.n_trials * task.n_trial_steps
-        self.n_updates = updates_for(config.total_steps, self.steps_per_update)
-        self.updates_done = 0
         model = population.student_model
         self._shape = PolicyShape.of(config.algorithm, config.hidden_size, model, task)
         rewards = PPOConfig(
@@ -117,11 +110,10 @@ class SB3Learner:
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, optimiser state and, for DQN, what is replayed, by name."""
-        policy = self._sb3.policy
         replayed = {
             f"replay.{name}": torch.from_numpy(rows) for name, rows in self._replayed().items()
         }
-        return state_tensors(policy, {"optimizer": policy.optimizer}) | replayed
+        return super().tensors() | replayed
 
     def counters(self) -> dict[str, int]:
         """Progress, with its unit in the name."""
@@ -133,9 +125,7 @@ class SB3Learner:
         Raises:
             ValueError: they belong to another network.
         """
-        policy = self._sb3.policy
-        restore_state(policy, {"optimizer": policy.optimizer}, tensors)
-        self.updates_done = counters["updates_done"]
+        super().restore(tensors, counters)
         self._sb3._n_updates = counters["sb3_n_updates"]
         self._sb3.num_timesteps = self.updates_done * self.steps_per_update
         if isinstance(self._sb3, DQN):
@@ -144,24 +134,24 @@ class SB3Learner:
             for name, rows in self._replayed().items():
                 rows[:] = tensors[f"replay.{name}"].numpy()
 
-    def update(self) -> dict[str, float]:
-        """Teach one batch of new students and learn from it; returns what to log."""
-        started_s = time.perf_counter()
+    def _saved(self) -> tuple[nn.Module, Optimizers]:
+        return self._sb3.policy, {"optimizer": self._sb3.policy.optimizer}
+
+    # -- one update ---------------------------------------------------------------------------
+    def _learn_from(self, students: Tensor) -> dict[str, float]:
         sb3, n_trials = self._sb3, self.config.n_trials
         with lent_generators(self.seed, self.updates_done + 1, self.device):
             self._set_progress(self.updates_done)
-            sb3._last_obs = self._students.begin_update(self.updates_done)
+            sb3._last_obs = self._students.begin_update(students)
             sb3._last_episode_starts = np.ones(n_trials, dtype=np.bool_)
             if isinstance(sb3, DQN):
                 self._learn_off_policy(sb3)
             else:
                 self._learn_on_policy(sb3)
-        self.updates_done += 1
         assert sb3.ep_info_buffer is not None
         logs = {
             "train/return": float(np.mean([trial["r"] for trial in sb3.ep_info_buffer])),
             **{f"sb3/{name}": float(x) for name, x in sb3.logger.name_to_value.items()},
-            "perf/steps_per_s": self.steps_per_update / (time.perf_counter() - started_s),
         }
         sb3.logger.dump()
         return logs

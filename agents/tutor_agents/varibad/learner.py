@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import Tensor, nn
 
@@ -11,17 +9,16 @@ from tutor_agents.engine.networks import ActorShape, Critic, Inputs
 from tutor_agents.engine.ppo import mean_where
 from tutor_agents.engine.privileged import Privileged
 from tutor_agents.engine.rollout import Rollout, roll_out
-from tutor_agents.engine.saved_state import restore_state, state_tensors
+from tutor_agents.engine.saved_state import Optimizers
+from tutor_agents.engine.trial_learner import TrialLearner
 from tutor_agents.engine.update import (
     advantages_and_targets,
     explained_variance,
-    new_students,
     normalised,
     pass_over,
     policy_loss,
     set_learning_rate,
     training_task,
-    updates_for,
 )
 from tutor_agents.varibad.config import VariBADConfig
 from tutor_agents.varibad.given import (
@@ -52,7 +49,7 @@ class _Watched(Classroom):
         return outcome
 
 
-class VariBADLearner:
+class VariBADLearner(TrialLearner):
     """Trains a VariBAD tutor; see the package's text for the algorithm."""
 
     def __init__(
@@ -69,14 +66,8 @@ class VariBADLearner:
         Raises:
             ValueError: a belief shall be given that does not exist for these students.
         """
+        super().__init__(config, population, task, seed=seed, device=device)
         self.config = config
-        self.population = population
-        self.task = task
-        self.seed = seed
-        self.device = torch.device(device)
-        self.steps_per_update = config.n_trials * task.n_trial_steps
-        self.n_updates = updates_for(config.total_steps, self.steps_per_update)
-        self.updates_done = 0
         model = population.student_model
         if config.belief != "learned" and not model.is_functional:
             raise ValueError(
@@ -152,10 +143,6 @@ class VariBADLearner:
         own = GivenBeliefPolicy(policy.shape, policy.actor, self._source())
         return kind(own, f"varibad[{self.config.belief}]", model)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights and optimiser state, by name."""
-        return state_tensors(self._networks, self._optimizers)
-
     def counters(self) -> dict[str, int]:
         """Progress, with its unit in the name."""
         config = self.config
@@ -165,35 +152,24 @@ class VariBADLearner:
             counters["vae_optimizer_steps"] = steps * config.vae_epochs
         return counters
 
-    def restore(self, tensors: dict[str, Tensor], counters: dict[str, int]) -> None:
-        """Continue where ``tensors()`` and ``counters()`` were taken.
+    def _saved(self) -> tuple[nn.Module, Optimizers]:
+        return self._networks, self._optimizers
 
-        Raises:
-            ValueError: they belong to another network.
-        """
-        restore_state(self._networks, self._optimizers, tensors)
-        self.updates_done = counters["updates_done"]
-
-    def update(self) -> dict[str, float]:
-        """Teach one batch of new students and learn from it; returns what to log."""
-        started_s = time.perf_counter()
-        remaining = 1 - self.updates_done / self.n_updates
+    # -- one update ---------------------------------------------------------------------------
+    def _learn_from(self, students: Tensor) -> dict[str, float]:
+        remaining = self._remaining
         set_learning_rate(self._adam, self.config.learning_rate * remaining)
-        students = new_students(self.updates_done, self.config.n_trials, self.device)
         rollout = self._roll_out(students)
         # The policy first: the belief that it acted on is the one that it learns with.
         logs = self._learn(rollout, students, self.config.entropy_weight * remaining)
         if self._belief is not None:
             last = self._policy.encode(self._classroom.last)
             logs |= self._belief.train(rollout, last, self.seed, students, remaining)
-        self.updates_done += 1
-        duration_s = time.perf_counter() - started_s
         return {
             "train/return": rollout.reward.sum(0).mean().item(),
             "train/learning_rate": self.config.learning_rate * remaining,
             "train/entropy_weight": self.config.entropy_weight * remaining,
             **{name: value.item() for name, value in logs.items()},
-            "perf/steps_per_s": self.steps_per_update / duration_s,
         }
 
     # -- inside -------------------------------------------------------------------------------
