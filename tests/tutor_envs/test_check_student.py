@@ -17,7 +17,7 @@ from tutor_envs.student import LatentSpec
 from tutor_envs.students import STUDENT_MODELS
 from tutor_envs.testing import CHECKS, Report, check_student
 
-EXAMPLES = Path(__file__).parents[2] / "experiments" / "custom_students"
+EXAMPLES = Path(__file__).parents[2] / "experiments"
 PLUGIN = Path(__file__).parents[1] / "plugin_package" / "src" / "example_students"
 
 
@@ -31,9 +31,10 @@ def test_every_built_in_model_passes(student: str) -> None:
 @pytest.mark.parametrize(
     "student",
     [
-        f"{EXAMPLES}/interference.py:Interference",
-        f"{EXAMPLES}/moody.py:Moody",
-        f"{EXAMPLES}/bandit_env.py:Bandit",
+        f"{EXAMPLES}/custom_students/interference.py:Interference",
+        f"{EXAMPLES}/custom_students/moody.py:Moody",
+        f"{EXAMPLES}/custom_students/bandit_env.py:Bandit",
+        f"{EXAMPLES}/large_family/ten_skills.py:TenSkills",
         f"{PLUGIN}/sprinter.py:Sprinter",
     ],
 )
@@ -304,8 +305,10 @@ def test_slow_students_get_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_population_file_can_be_checked(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(f"name: mine\nstudent: {EXAMPLES}/moody.py:Moody\nlatents: {{speed: 0.5}}\n")
-    assert check(str(path)).student == f"{EXAMPLES}/moody.py:Moody"
+    path.write_text(
+        f"name: mine\nstudent: {EXAMPLES}/custom_students/moody.py:Moody\nlatents: {{speed: 0.5}}\n"
+    )
+    assert check(str(path)).student == f"{EXAMPLES}/custom_students/moody.py:Moody"
 
 
 def test_another_process_is_stopped_when_the_time_is_over(tmp_path: Path) -> None:
