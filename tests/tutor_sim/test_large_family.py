@@ -16,7 +16,7 @@ FILE = Path(__file__).parents[2] / "experiments" / "large_family" / "large_famil
 
 
 def test_scripted_tutors_gain_what_the_prototype_measured():
-    """Mean share of skills learned in a lesson: random .329, stay .421, oracle .739 (4,096 students)."""
+    """Mean share of skills learned in a lesson, there with 4,096 students: .329, .421, .739."""
     experiment = load_experiment(FILE)
     population, task = experiment.population, experiment.task
     model = population.student_model
