@@ -12,27 +12,27 @@ A class with an attribute ``Config`` is a learner, which is trained; any other i
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import torch
 
 from tutor_agents.tutor import Tutor
-from tutor_envs.doors.loading import describe, load_attribute, resolve_reference
+from tutor_envs.doors import loading
+from tutor_envs.doors.loading import Kind, describe
 from tutor_envs.errors import unknown_name
 from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 
-GROUP = "tutor_sim.tutors"
-"""Entry point group of installed packages that bring tutors or learners along."""
+_TUTORS = Kind("tutor", "tutor_sim.tutors")
 HINT = "a tutor of your own is `module:Class` or `path/to/file.py:Class`"
 _TUTOR_METHODS = ("begin_trial", "act", "observe")
 
 
-def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+def entry_points() -> dict[str, EntryPoint]:
     """Name -> entry point of every tutor and learner that an installed package brings along."""
-    return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
+    return loading.entry_points(_TUTORS)
 
 
 def is_plug_in(name: object) -> bool:
@@ -47,28 +47,12 @@ def load_plug_in(reference: str) -> type:
         ValueError: nothing is found there, importing it fails, or it is no class; the text names
             the plug-in and the cause.
     """
-    if ":" in reference:
-        try:
-            found = load_attribute(resolve_reference(reference))
-        except ValueError as error:  # the finder of students: what was looked for is a tutor
-            raise ValueError(str(error).replace("`student`", "`tutor`", 1)) from error.__cause__
-    else:
-        found = _load_entry_point(reference)
+    if ":" not in reference and reference not in entry_points():
+        raise ValueError(f"{unknown_name('tutor', reference, entry_points())}; {HINT}")
+    found = loading.load_attribute(loading.resolve_reference(reference), _TUTORS)
     if not isinstance(found, type):
         raise ValueError(f"`tutor` {reference!r} must be a class, got {type(found).__name__}")
     return found
-
-
-def _load_entry_point(name: str) -> Any:
-    points = entry_points()
-    if name not in points:
-        raise ValueError(f"{unknown_name('tutor', name, points)}; {HINT}")
-    try:
-        return points[name].load()
-    except Exception as error:
-        raise ValueError(
-            f"`tutor` {name!r}: importing {points[name].value} raised {describe(error)}"
-        ) from error
 
 
 def is_learner(kind: type) -> bool:

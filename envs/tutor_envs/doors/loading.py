@@ -1,7 +1,7 @@
-"""Finds what ``student:`` in a population file refers to; imports no torch, for workers are many.
+"""Finds what a reference to a plug-in means; imports no torch, for workers are many.
 
 A reference is one of ``package.module:Class``, ``path/to/file.py:Class`` and the name of an entry
-point in the group ``tutor_sim.students``.
+point, for students in the group ``tutor_sim.students``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,24 @@ import sysconfig
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tutor_envs.errors import unknown_name
 
-GROUP = "tutor_sim.students"
-"""Entry point group of installed packages that bring students along."""
+
+class Kind(NamedTuple):
+    """What is plugged in.
+
+    Attributes:
+        noun: how error messages call it.
+        group: entry point group of installed packages that bring some along.
+    """
+
+    noun: str
+    group: str
+
+
+STUDENTS = Kind("student", "tutor_sim.students")
 
 _NOT_THE_AUTHORS = (
     "site-packages",
@@ -37,9 +49,9 @@ def is_file_reference(reference: str) -> bool:
     return place.endswith(".py") or "/" in place or "\\" in place
 
 
-def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
-    """Name -> entry point of every student that an installed package brings along."""
-    return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
+def entry_points(kind: Kind = STUDENTS) -> dict[str, importlib.metadata.EntryPoint]:
+    """Name -> entry point of all that installed packages bring along."""
+    return {point.name: point for point in importlib.metadata.entry_points(group=kind.group)}
 
 
 def resolve_reference(reference: str, folder: Path | None = None) -> str:
@@ -56,7 +68,7 @@ def resolve_reference(reference: str, folder: Path | None = None) -> str:
     return f"{path}:{attribute}"
 
 
-def load_attribute(reference: str) -> Any:
+def load_attribute(reference: str, kind: Kind = STUDENTS) -> Any:
     """The class that a (resolved) reference means.
 
     Raises:
@@ -64,52 +76,52 @@ def load_attribute(reference: str) -> Any:
             the text names the plug-in and the cause.
     """
     if ":" not in reference:
-        points = entry_points()
+        points = entry_points(kind)
         if reference not in points:
-            raise ValueError(unknown_name("student", reference, points))
+            raise ValueError(unknown_name(kind.noun, reference, points))
         try:
             return points[reference].load()
         except Exception as error:
-            raise _cannot(reference, points[reference].value, error) from error
+            raise _cannot(kind, reference, points[reference].value, error) from error
     place, _, attribute = reference.rpartition(":")
-    module = _load_file(reference, Path(place)) if is_file_reference(reference) else None
-    module = module or _import_module(reference, place)
+    module = _load_file(kind, reference, Path(place)) if is_file_reference(reference) else None
+    module = module or _import_module(kind, reference, place)
     found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):
             classes = [name for name, value in vars(module).items() if isinstance(value, type)]
             raise ValueError(
-                f"`student` {reference!r}: " + unknown_name(f"{place}:", attribute, classes)
+                f"`{kind.noun}` {reference!r}: " + unknown_name(f"{place}:", attribute, classes)
             )
         found = getattr(found, part)
     return found
 
 
-def _import_module(reference: str, name: str) -> ModuleType:
+def _import_module(kind: Kind, reference: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise _cannot(reference, name, error) from error
-        hint = f"; for a file write `{name.rpartition('.')[2]}.py:...` with its path"
+            raise _cannot(kind, reference, name, error) from error
         raise ValueError(
-            f"`student` {reference!r}: there is no module `{error.name}` on the Python path{hint}"
+            f"`{kind.noun}` {reference!r}: there is no module `{error.name}` on the Python path; "
+            f"for a file write `{name.rpartition('.')[2]}.py:...` with its path"
         ) from error
     except Exception as error:
-        raise _cannot(reference, name, error) from error
+        raise _cannot(kind, reference, name, error) from error
 
 
-def _load_file(reference: str, path: Path) -> ModuleType:
+def _load_file(kind: Kind, reference: str, path: Path) -> ModuleType:
     """Import a file under a name of its own, once for each version of the file."""
     if not path.is_file():
-        raise ValueError(f"`student` {reference!r}: there is no file {path}")
+        raise ValueError(f"`{kind.noun}` {reference!r}: there is no file {path}")
     stamp = hashlib.sha256(f"{path} {path.stat().st_mtime_ns}".encode()).hexdigest()[:12]
-    name = f"tutor_sim_student_{path.stem}_{stamp}"
+    name = f"tutor_sim_{kind.noun}_{path.stem}_{stamp}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"`student` {reference!r}: {path} must be a Python file (.py)")
+        raise ValueError(f"`{kind.noun}` {reference!r}: {path} must be a Python file (.py)")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: annotations are looked up there
     sys.path.insert(0, str(path.parent))  # as for a script: files beside it can be imported
@@ -117,14 +129,14 @@ def _load_file(reference: str, path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise _cannot(reference, str(path), error) from error
+        raise _cannot(kind, reference, str(path), error) from error
     finally:
         sys.path.remove(str(path.parent))
     return module
 
 
-def _cannot(reference: str, place: str, error: Exception) -> ValueError:
-    return ValueError(f"`student` {reference!r}: importing {place} raised {describe(error)}")
+def _cannot(kind: Kind, reference: str, place: str, error: Exception) -> ValueError:
+    return ValueError(f"`{kind.noun}` {reference!r}: importing {place} raised {describe(error)}")
 
 
 def describe(error: BaseException) -> str:
