@@ -35,10 +35,11 @@ _RL2: dict[str, Any] = {
     "gae_lambda": 0.8,
     "entropy_weight": 0.005,
 }
+_DISTILL_STEPS = 600_000
 TRAININGS: dict[str, dict[str, Any]] = {
     "rl2": _RL2,
-    "distill": {"algorithm": "distill", "total_steps": 600_000},
-    "rl2-warm": _RL2 | {"total_steps": 400_000, "warm_start": {"total_steps": 400_000}},
+    "distill": {"algorithm": "distill", "total_steps": _DISTILL_STEPS},
+    "rl2-warm": _RL2 | {"total_steps": 400_000, "warm_start": {"total_steps": _DISTILL_STEPS}},
     "varibad": {
         "algorithm": "varibad",
         "total_steps": 1_500_000,
