@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from tutor_agents.tutor import Oracle, Trial, Tutor
 from tutor_envs.classroom import Classroom
 from tutor_envs.population import Population, Split, student_indices
@@ -49,16 +51,16 @@ def locked_bkt(**components: Any) -> Population:
     )
 
 
-def score(
+def taught(
     tutor: Tutor, population: Population, task: TeachingTask, n_students: int = 4000
-) -> float:
-    """Mean return per trial over fresh test students; all actions must be legal."""
+) -> tuple[float, torch.Tensor]:
+    """Mean return per trial over fresh test students, and the actions ``(T, n)``, all legal."""
     room = Classroom(population, task, seed=1)
     if isinstance(tutor, Oracle):
         tutor.inform(room)
     students = student_indices(Split.TEST, n_students)
     tutor.begin_trial(Trial(students, 1, 0))
-    observation, total, ended = room.begin_trial(students), 0.0, False
+    observation, total, ended, actions = room.begin_trial(students), 0.0, False, []
     while not ended:
         action = tutor.act(observation)
         if observation.legal is not None:
@@ -67,4 +69,12 @@ def score(
         observation, ended = outcome.observation, outcome.trial_ended
         total += outcome.reward.mean().item()
         tutor.observe(action, observation)
-    return total
+        actions.append(action)
+    return total, torch.stack(actions)
+
+
+def score(
+    tutor: Tutor, population: Population, task: TeachingTask, n_students: int = 4000
+) -> float:
+    """Mean return per trial over fresh test students."""
+    return taught(tutor, population, task, n_students)[0]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load, save, save_file
 
-from small_students import bandit, locked_bkt
+from small_students import bandit, locked_bkt, taught
 from tutor_agents import exported
 from tutor_agents.sb3 import (
     NativeVecEnv,
@@ -24,7 +24,7 @@ from tutor_agents.sb3 import (
     SB3RecurrentPPOConfig,
 )
 from tutor_agents.sb3.tutor import SB3Tutor, rebuild
-from tutor_agents.tutor import Trial, Tutor
+from tutor_agents.tutor import Trial
 from tutor_envs import TutoringVectorEnv
 from tutor_envs.classroom import Classroom
 from tutor_envs.population import Population, Split, student_indices
@@ -82,25 +82,6 @@ def clone(tensors: Any) -> dict[str, torch.Tensor]:
 
 def same(one: Any, other: Any) -> bool:
     return set(one) == set(other) and all(torch.equal(v, other[k]) for k, v in one.items())
-
-
-def teach(
-    tutor: Tutor, population: Population, task: TeachingTask, n: int = 200
-) -> tuple[float, torch.Tensor]:
-    """Mean return per trial of fresh test students, and the actions ``(T, n)``."""
-    room, students = Classroom(population, task, seed=1), student_indices(Split.TEST, n)
-    tutor.begin_trial(Trial(students, 1, 0))
-    observation, total, ended, actions = room.begin_trial(students), 0.0, False, []
-    while not ended:
-        action = tutor.act(observation)
-        if observation.legal is not None:
-            assert observation.legal.gather(-1, action.unsqueeze(-1)).all()
-        outcome = room.step(action)
-        observation, ended = outcome.observation, outcome.trial_ended
-        total += outcome.reward.mean().item()
-        tutor.observe(action, observation)
-        actions.append(action)
-    return total, torch.stack(actions)
 
 
 # -- resumption and randomness ---------------------------------------------------------------------
@@ -270,7 +251,7 @@ def test_dqn_bootstraps_nothing_at_the_end_of_a_trial_and_replays_its_last_obser
 def test_the_tutor_acts_as_sb3_predicts_from_the_gymnasium_observation(algorithm):
     population = bandit([[0.8, 0.2, 0.4], [0.2, 0.8, 0.4]], n_units=5)
     run = trained(algorithm, population=population, task=TWO_LESSONS, learning_rate=0.05)
-    _, actions = teach(run.tutor(), population, TWO_LESSONS, n=50)
+    _, actions = taught(run.tutor(), population, TWO_LESSONS, 50)
     envs = NativeVecEnv(
         TutoringVectorEnv(50, population=population, task=TWO_LESSONS, split="test", seed=1)
     )
@@ -310,8 +291,8 @@ def test_an_exported_tutor_teaches_as_the_original(algorithm, task, tmp_path):
     loaded = exported.load_tutor(tmp_path)
     assert isinstance(loaded, SB3Tutor)
     assert loaded.name == algorithm
-    score, actions = teach(run.tutor(), LOCKED, task)
-    loaded_score, loaded_actions = teach(loaded, LOCKED, task)
+    score, actions = taught(run.tutor(), LOCKED, task, 200)
+    loaded_score, loaded_actions = taught(loaded, LOCKED, task, 200)
     assert loaded_score == score
     assert torch.equal(loaded_actions, actions)
     again, same_description = loaded.export()
@@ -403,7 +384,7 @@ def test_where_one_plan_is_best_it_is_learned(algorithm, settings):
     run = SB3Learner(CONFIGS[algorithm](**settings), population, task)
     for _ in range(run.n_updates):
         run.update()
-    score, actions = teach(run.tutor(), population, task, n=20_000)
+    score, actions = taught(run.tutor(), population, task, 20_000)
     assert (actions == 1).all()
     assert score == pytest.approx(4.2, abs=0.04)  # 5 standard errors: 5 * sqrt(6 * 0.21 / 20 000)
 
@@ -457,5 +438,5 @@ def test_recurrent_ppo_beats_every_memoryless_tutor_of_the_two_type_bandit():
     run = SB3Learner(config, population, task)
     for _ in range(run.n_updates):
         run.update()
-    score, _ = teach(run.tutor(), population, task, n=40_000)
+    score, _ = taught(run.tutor(), population, task, 40_000)
     assert score > memoryless + 0.5 * (5.3282 - memoryless)
