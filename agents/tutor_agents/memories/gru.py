@@ -1,9 +1,10 @@
-"""The gated recurrent unit (Cho et al. 2014, arXiv 1406.1078), by ``torch.nn.GRU``."""
+"""The gated recurrent unit (Cho et al. 2014, arXiv 1406.1078)."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from tutor_agents.memories.gru_kernel import gru_sequence, gru_step
 from tutor_agents.memories.memory import Memory, MemoryState
 
 
@@ -25,13 +26,12 @@ class GRUMemory(Memory):
 
     def step(self, x: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
         """One cell."""
-        _, hidden = self.gru(x.unsqueeze(0), state["hidden"].unsqueeze(0))
-        return hidden[0], {"hidden": hidden[0]}
+        hidden = gru_step(self.gru, x, state["hidden"])
+        return hidden, {"hidden": hidden}
 
     def sequence(self, x: Tensor) -> Tensor:
-        """One fused call."""
-        hidden: Tensor = self.gru(x)[0]
-        return hidden
+        """All steps in one call."""
+        return gru_sequence(self.gru, x)
 
 
 def initialise_gates(recurrent: nn.RNNBase, n_gates: int) -> None:

@@ -31,6 +31,7 @@ from tutor_agents.engine.update import (
     set_learning_rate,
     training_task,
 )
+from tutor_agents.memories.gru_kernel import plain_gru
 from tutor_agents.meta_gradient.config import MetaGradientConfig
 from tutor_agents.meta_gradient.maths import Settings, inner_loss, outer_loss, stepped
 from tutor_agents.meta_gradient.parameters import MetaParameters
@@ -41,8 +42,8 @@ from tutor_envs.task import TeachingTask
 
 @contextlib.contextmanager
 def _twice_differentiable() -> Iterator[None]:
-    """Neither cuDNN's recurrent networks nor fused attention have second derivatives."""
-    with torch.backends.cudnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+    """Neither fused recurrent networks nor fused attention have second derivatives."""
+    with torch.backends.cudnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), plain_gru():
         yield
 
 

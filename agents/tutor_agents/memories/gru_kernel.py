@@ -1,0 +1,238 @@
+"""A GRU over whole sequences on the CPU: one matrix product and one pass over the gates a step.
+
+The equations are those of ``torch.nn.GRU`` (Cho et al. 2014, arXiv 1406.1078), for input u_t::
+
+    r, z  = sigmoid(W_ir u + b_ir + W_hr h + b_hr), sigmoid(W_iz u + b_iz + W_hz h + b_hz)
+    q     = W_hn h + b_hn
+    n     = tanh(W_in u + b_in + r q)
+    h'    = n + z (h - n)
+
+The products with ``W_ih`` are one product for all steps, those with ``W_hh`` one for each step, and
+between two of these a small C function (``gru_kernel.c``) computes all gates of all students in one
+pass, forward or backward. ``torch.nn.GRU`` is the reference (the tests ask for equality up to
+rounding) and takes over where this does not apply: on other devices, in other precisions, inside
+``plain_gru()``, and where there is no C compiler, which is logged once.
+
+The C function is compiled when it is first needed (about a second), by ``$CC`` or ``cc``, for the
+processor at hand, and kept in ``$XDG_CACHE_HOME/tutor-sim`` or ``~/.cache/tutor-sim``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextvars import ContextVar
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn import functional
+
+_LOG = logging.getLogger(__name__)
+_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_COMPILE_TIMEOUT_S = 120
+_BYTES = 4
+"""Of a float."""
+_wanted: ContextVar[bool] = ContextVar("gru_kernel_wanted", default=True)
+
+
+class _Weights(NamedTuple):
+    """Of a one-layer GRU, in the order of its gates r, z, n."""
+
+    w_ih: Tensor
+    w_hh: Tensor
+    b_ih: Tensor
+    b_hh: Tensor
+
+
+class _Kernel(NamedTuple):
+    """The two C functions; see ``gru_kernel.c``."""
+
+    forward: Any
+    backward: Any
+
+
+@contextlib.contextmanager
+def plain_gru() -> Iterator[None]:
+    """Inside it ``torch.nn.GRU`` computes, which has second derivatives."""
+    token = _wanted.set(False)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
+
+
+def gru_sequence(gru: nn.GRU, x: Tensor) -> Tensor:
+    """The outputs of a one-layer GRU from an empty memory on.
+
+    Args:
+        gru: its weights; W inputs and as many outputs.
+        x: ``(T, N, W)``.
+
+    Returns:
+        ``(T, N, W)``.
+    """
+    kernel = _kernel_for(x)
+    if kernel is None:
+        hidden: Tensor = gru(x)[0]
+        return hidden
+    weights = _Weights(*gru.all_weights[0])
+    gates = functional.linear(x, weights.w_ih, weights.b_ih)
+    out: Tensor = _Sequence.apply(  # type: ignore[no-untyped-call]
+        gates, weights.w_hh, weights.b_hh, kernel
+    )
+    return out
+
+
+def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
+    """The output after one more input; ``x`` and ``hidden`` are ``(N, W)``."""
+    kernel = _kernel_for(x)
+    if kernel is None or torch.is_grad_enabled():
+        after: Tensor = gru(x.unsqueeze(0), hidden.unsqueeze(0))[1][0]
+        return after
+    weights = _Weights(*gru.all_weights[0])
+    gates = functional.linear(x, weights.w_ih, weights.b_ih)
+    g = functional.linear(hidden, weights.w_hh, weights.b_hh)
+    before, after = hidden.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
+    n_students, width = after.shape
+    nowhere = after.new_empty(4 * width)
+    kernel.forward(n_students, width, *_pointers(gates, g, before, after, nowhere), 0)
+    return after
+
+
+class _Sequence(Function):
+    """From the products with ``W_ih``, ``(T, N, 3 W)``, to the outputs, ``(T, N, W)``."""
+
+    @staticmethod
+    def forward(ctx: Any, gates: Tensor, w_hh: Tensor, b_hh: Tensor, kernel: _Kernel) -> Tensor:
+        n_steps, n_students, width = *gates.shape[:2], w_hh.shape[1]
+        gates = gates.contiguous()
+        hidden = gates.new_empty(n_steps + 1, n_students, width)
+        hidden[0] = 0
+        saved = gates.new_empty(n_steps, n_students, 4 * width)
+        g, w_t = gates.new_empty(n_students, 3 * width), w_hh.t()
+        x_p, g_p, hidden_p, saved_p = _pointers(gates, g, hidden, saved)
+        a_state = n_students * width * _BYTES
+        for t, before in enumerate(hidden.unbind()[:-1]):
+            torch.addmm(b_hh, before, w_t, out=g)
+            before_p = hidden_p + t * a_state
+            kernel.forward(
+                n_students,
+                width,
+                x_p + 3 * t * a_state,
+                g_p,
+                before_p,
+                before_p + a_state,
+                saved_p + 4 * t * a_state,
+                4 * width,
+            )
+        ctx.save_for_backward(hidden, saved, w_hh)
+        ctx.kernel = kernel
+        return hidden[1:]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        if torch.is_grad_enabled():  # with create_graph=True
+            raise RuntimeError("the compiled GRU has no second derivatives: use plain_gru()")
+        hidden, saved, w_hh = ctx.saved_tensors
+        n_steps, n_students, width = grad.shape
+        grad = grad.contiguous()
+        d = torch.empty_like(saved)
+        carry = grad.new_zeros(n_students, width)
+        grad_p, hidden_p, saved_p, carry_p, d_p = _pointers(grad, hidden, saved, carry, d)
+        a_state = n_students * width * _BYTES
+        # Columns q, r, z, n of d: the last three are the gradient by `gates`; the first three that
+        # by the products with W_hh, whose rows are in the order n, r, z there.
+        by_hidden = d[:, :, : 3 * width]
+        w_nrz = w_hh.roll(width, 0)
+        steps = by_hidden.unbind()
+        for t in range(n_steps - 1, -1, -1):
+            ctx.kernel.backward(
+                n_students,
+                width,
+                grad_p + t * a_state,
+                saved_p + 4 * t * a_state,
+                hidden_p + t * a_state,
+                carry_p,
+                d_p + 4 * t * a_state,
+            )
+            if t > 0:
+                carry.addmm_(steps[t], w_nrz)
+        flat = by_hidden.flatten(0, 1)
+        d_w = flat.t() @ hidden[:-1].flatten(0, 1)
+        return d[:, :, width:], d_w.roll(-width, 0), flat.sum(0).roll(-width, 0), None
+
+
+def _kernel_for(x: Tensor) -> _Kernel | None:
+    is_plain_float = x.device.type == "cpu" and x.dtype == torch.float32
+    return _load() if is_plain_float and _wanted.get() else None
+
+
+def _pointers(*tensors: Tensor) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
+
+
+@functools.cache
+def _load() -> _Kernel | None:
+    """The compiled functions; None where they cannot be had, which is logged."""
+    try:
+        library = ctypes.CDLL(str(_compiled()))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
+        why = said.splitlines()[0] if said else error
+        _LOG.warning("no compiled GRU: torch's own, which is slower, takes its place (%s)", why)
+        return None
+    number, address = ctypes.c_int64, ctypes.c_void_p
+    library.gru_forward.argtypes = [number, number, *[address] * 5, number]
+    library.gru_backward.argtypes = [number, number, *[address] * 5]
+    library.gru_forward.restype = library.gru_backward.restype = None
+    return _Kernel(library.gru_forward, library.gru_backward)
+
+
+def _compiled() -> Path:
+    """The shared library for this source, these flags and this processor, compiled if need be.
+
+    Raises:
+        OSError: there is no compiler, or the folder cannot be written.
+        RuntimeError: there is no home folder.
+        subprocess.SubprocessError: it does not compile.
+    """
+    source = files(__package__).joinpath("gru_kernel.c").read_bytes()
+    compiler = os.environ.get("CC") or "cc"
+    made_of = [source, compiler.encode(), *(flag.encode() for flag in _FLAGS), _processor()]
+    key = hashlib.sha256(b"\0".join(made_of)).hexdigest()[:16]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tutor-sim"
+    library = folder / f"gru-{key}.so"
+    if library.exists():
+        return library
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        made = Path(scratch) / library.name
+        subprocess.run(
+            [compiler, *_FLAGS, "-x", "c", "-", "-o", str(made)],
+            input=source,
+            check=True,
+            capture_output=True,
+            timeout=_COMPILE_TIMEOUT_S,
+        )
+        made.replace(library)  # whole or not at all, whoever else compiles it now
+    return library
+
+
+def _processor() -> bytes:
+    """What tells apart processors that ``-march=native`` compiles differently for."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
+        return b"\n".join(sorted({line for line in lines if line[:5] in (b"flags", b"Featu")}))
+    return f"{platform.machine()} {platform.processor()}".encode()
