@@ -15,7 +15,12 @@ from tutor_agents.engine.networks import Policy
 from tutor_agents.engine.ppo import masked_logits, mean_where
 from tutor_agents.engine.privileged import Privileged
 from tutor_agents.engine.rollout import Rollout, roll_out
-from tutor_agents.engine.update import minibatches, set_learning_rate, take_step
+from tutor_agents.engine.update import (
+    make_adam,
+    minibatches,
+    set_learning_rate,
+    take_step,
+)
 from tutor_envs.classroom import Classroom
 from tutor_envs.task import TeachingTask
 
@@ -79,7 +84,7 @@ class Distiller:
         self._actor, self._networks = actor, networks
         self._more_loss, self._with_features = more_loss, with_features
         self._classroom, self._task, self._privileged = classroom, task, privileged
-        self.adam = torch.optim.Adam(networks.parameters(), lr=config.learning_rate, eps=1e-5)
+        self.adam = make_adam(networks.parameters(), config.learning_rate)
         self._teacher: Teacher | None = None
 
     @property

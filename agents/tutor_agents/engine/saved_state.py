@@ -36,6 +36,7 @@ def restore_state(
         raise ValueError(f"the checkpoint belongs to another network: {different[0]} differs")
     networks.load_state_dict({k.removeprefix("networks."): tensors[k] for k in found})
     for label, optimizer in optimizers.items():
+        is_fused = bool(optimizer.defaults.get("fused"))  # then it counts steps on the device
         for name, parameter in networks.named_parameters():
             prefix = f"{label}.{name}."
             state = {
@@ -45,6 +46,6 @@ def restore_state(
             }
             if state:
                 optimizer.state[parameter] = {
-                    key: value if key == "step" else value.to(parameter.device)
+                    key: value.to(parameter.device) if key != "step" or is_fused else value
                     for key, value in state.items()
                 }

@@ -35,6 +35,7 @@ from tutor_agents.engine.networks import (
 )
 from tutor_agents.memories import MemoryState, make_memory
 from tutor_agents.memories.gru import initialise_gates
+from tutor_agents.memories.gru_kernel import gru_step
 from tutor_envs.classroom import Observation
 
 _NEVER = -1
@@ -116,7 +117,7 @@ class SkillActor(nn.Module):
         before = after = skills[rows, skill]
         if t > 0:
             event = event + self.event_gap(self._log_steps(t, at[rows, skill]))
-            after = self.practices(event.unsqueeze(0), before.unsqueeze(0).contiguous())[1][0]
+            after = gru_step(self.practices, event, before)
         if t % self.shape.n_steps == 0:
             skills, at = torch.zeros_like(skills), torch.full_like(at, _NEVER)
         else:

@@ -13,6 +13,7 @@ from tutor_agents.engine.saved_state import Optimizers
 from tutor_agents.engine.trial_learner import TrialLearner
 from tutor_agents.engine.update import (
     explained_variance,
+    make_adam,
     normalised,
     pass_over,
     policy_loss,
@@ -75,9 +76,7 @@ class MAMLLearner(TrialLearner):
         self._networks = nn.ModuleDict(
             {"tutor": self.networks, "critic": self._critic, "kl": self._kl}
         ).to(self.device)
-        self._adam = torch.optim.Adam(
-            self._networks.parameters(), lr=config.learning_rate, eps=1e-5
-        )
+        self._adam = make_adam(self._networks.parameters(), config.learning_rate)
         weights = lesson_weights(task.n_lessons, config.beta).repeat_interleave(task.n_steps)
         self._reward_weights = weights.unsqueeze(-1).to(self.device)
 

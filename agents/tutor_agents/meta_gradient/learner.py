@@ -28,6 +28,7 @@ from tutor_agents.engine.saved_state import Optimizers
 from tutor_agents.engine.skill_actor import SkillActor
 from tutor_agents.engine.trial_learner import TrialLearner
 from tutor_agents.engine.update import (
+    make_adam,
     set_learning_rate,
     training_task,
 )
@@ -81,9 +82,7 @@ class MetaGradientLearner(TrialLearner):
         self._trials = _WholeTrials(self.actor)
         start = {name: float(getattr(config, name)) for name in config.tuned}
         self.meta_parameters = MetaParameters(start).to(self.device)
-        self._adam = torch.optim.Adam(
-            self._networks.parameters(), lr=config.learning_rate, eps=1e-5
-        )
+        self._adam = make_adam(self._networks.parameters(), config.learning_rate)
         # Gradients of a logit far out are tiny: eps must not hold them back.
         self._meta_adam = torch.optim.Adam(
             self.meta_parameters.parameters(), lr=config.meta_learning_rate, eps=1e-12

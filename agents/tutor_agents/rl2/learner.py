@@ -18,6 +18,7 @@ from tutor_agents.engine.saved_state import Optimizers
 from tutor_agents.engine.trial_learner import TrialLearner
 from tutor_agents.engine.update import (
     advantages_and_targets,
+    make_adam,
     set_learning_rate,
     training_task,
     updates_for,
@@ -58,9 +59,7 @@ class RL2Learner(TrialLearner):
             config, self._classroom, self._privileged, task, config.network
         )
         self.actor = self._networks.actor
-        self._adam = torch.optim.Adam(
-            self._networks.parameters(), lr=config.learning_rate, eps=1e-5
-        )
+        self._adam = make_adam(self._networks.parameters(), config.learning_rate)
         self._distiller = None
         if config.warm_start is not None:
             self._distiller = Distiller(

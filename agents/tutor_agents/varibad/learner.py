@@ -14,6 +14,7 @@ from tutor_agents.engine.trial_learner import TrialLearner
 from tutor_agents.engine.update import (
     advantages_and_targets,
     explained_variance,
+    make_adam,
     normalised,
     pass_over,
     policy_loss,
@@ -84,9 +85,7 @@ class VariBADLearner(TrialLearner):
         ppo_networks = {"actor": self._policy.actor, "critic": self._critic}
         self._ppo_networks = nn.ModuleDict(ppo_networks)
         self._networks = nn.ModuleDict(ppo_networks)
-        self._adam = torch.optim.Adam(
-            self._ppo_networks.parameters(), lr=config.learning_rate, eps=1e-5
-        )
+        self._adam = make_adam(self._ppo_networks.parameters(), config.learning_rate)
         self._optimizers = {"adam": self._adam}
         if self._belief is not None:
             self._networks["belief"] = self._belief.networks

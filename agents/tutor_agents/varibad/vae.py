@@ -13,7 +13,11 @@ from torch.nn import functional
 from tutor_agents.engine.networks import Inputs
 from tutor_agents.engine.ppo import mean_where
 from tutor_agents.engine.rollout import Rollout
-from tutor_agents.engine.update import set_learning_rate, take_step
+from tutor_agents.engine.update import (
+    make_adam,
+    set_learning_rate,
+    take_step,
+)
 from tutor_agents.varibad.config import VariBADConfig
 from tutor_agents.varibad.elbo import (
     answer_log_likelihood,
@@ -79,9 +83,7 @@ class BeliefTrainer:
         self.config, self.scale = config, scale
         self.encoder, self.decoder, self.profile = encoder, decoder, profile
         self.networks = nn.ModuleDict({"encoder": encoder, "decoder": decoder, "profile": profile})
-        self.adam = torch.optim.Adam(
-            self.networks.parameters(), lr=config.vae_learning_rate, eps=1e-5
-        )
+        self.adam = make_adam(self.networks.parameters(), config.vae_learning_rate)
 
     def train(
         self, rollout: Rollout, last: Inputs, seed: int, students: Tensor, remaining: float
