@@ -42,8 +42,9 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "rl2-warm": _RL2 | {"total_steps": 400_000, "warm_start": {"total_steps": _DISTILL_STEPS}},
     "varibad": {
         "algorithm": "varibad",
-        "total_steps": 1_500_000,
+        "total_steps": 2_400_000,
         "n_trials": 1024,
+        "epochs": 2,
         "minibatches": 8,
         "learning_rate": 3e-3,
         "gae_lambda": 0.8,

@@ -23,9 +23,9 @@ class VariBADConfig(PPOConfig):
     memory: NamedMemory = Field(
         default_factory=GRUConfig, description="what the belief is computed with"
     )
-    belief_size: int = Field(8, ge=1, description="dimensions of the latent variable m")
+    belief_size: int = Field(16, ge=1, description="dimensions of the latent variable m")
     kl_weight: float = Field(
-        0.1, ge=0, description="weight of KL(q_t || q_{t-1}); 1 is the exact lower bound"
+        0.01, ge=0, description="weight of KL(q_t || q_{t-1}); 1 is the exact lower bound"
     )
     reward_weight: float = Field(
         1.0, ge=0, description="weight of the decoded rewards beside the decoded answers"
@@ -35,7 +35,7 @@ class VariBADConfig(PPOConfig):
     )
     vae_epochs: int = Field(2, ge=1, description="passes of encoder and decoder over each batch")
     elbo_terms: int = Field(
-        4,
+        2,
         ge=1,
         description="beliefs of a trial, drawn anew in every pass, that the whole trial is "
         "decoded from",
