@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
-from tutor_agents.memories.gru_kernel import gru_sequence, gru_step, plain_gru
+from tutor_agents.memories.gru_kernel import gru_packed, gru_sequence, gru_step, plain_gru
 
 FORWARD_TOLERANCE = 8e-7
 GRADIENT_TOLERANCE = 4e-6
@@ -57,6 +58,26 @@ def test_outputs_and_all_gradients_are_those_of_torch(n_steps, n_students, width
     for one, other in zip(gradients, their_gradients, strict=True):
         largest = float(other.abs().max()) * rounding
         torch.testing.assert_close(one, other, rtol=0, atol=GRADIENT_TOLERANCE * largest + 1e-6)
+
+
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=7), seed=st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_sequences_of_different_lengths_have_torchs_outputs_and_gradients(lengths, seed):
+    network = gru(6, seed)
+    xs = [normal(length, 6, seed=seed + i).requires_grad_() for i, length in enumerate(lengths)]
+
+    def run(compiled: bool):
+        packed = pack_sequence(xs, enforce_sorted=False)
+        out = gru_packed(network, packed) if compiled else network(packed)[0]
+        padded, found = pad_packed_sequence(out)
+        assert found.tolist() == lengths
+        weight = normal(*padded.shape, seed=seed)
+        return padded, torch.autograd.grad((padded * weight).sum(), [*xs, *network.parameters()])
+
+    (expected, their_gradients), (found, gradients) = run(compiled=False), run(compiled=True)
+    torch.testing.assert_close(found, expected, rtol=0, atol=FORWARD_TOLERANCE)
+    for one, other in zip(gradients, their_gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
 
 def test_they_agree_over_a_long_trial():

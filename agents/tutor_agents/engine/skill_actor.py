@@ -35,7 +35,7 @@ from tutor_agents.engine.networks import (
 )
 from tutor_agents.memories import MemoryState, make_memory
 from tutor_agents.memories.gru import initialise_gates
-from tutor_agents.memories.gru_kernel import gru_step
+from tutor_agents.memories.gru_kernel import gru_packed, gru_step
 from tutor_envs.classroom import Observation
 
 _NEVER = -1
@@ -252,7 +252,9 @@ class SkillActor(nn.Module):
         packed: PackedSequence = pack_padded_sequence(
             padded.index_select(1, used), length[used].cpu(), enforce_sorted=False
         )
-        hidden, _ = pad_packed_sequence(self.practices(packed)[0], total_length=len(padded))
+        hidden, _ = pad_packed_sequence(
+            gru_packed(self.practices, packed), total_length=len(padded)
+        )
         return torch.zeros_like(padded).index_copy(1, used, hidden)
 
 

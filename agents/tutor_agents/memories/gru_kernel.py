@@ -23,6 +23,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import itertools
 import logging
 import os
 import platform
@@ -38,6 +39,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence
 
 _LOG = logging.getLogger(__name__)
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
@@ -87,12 +89,17 @@ def gru_sequence(gru: nn.GRU, x: Tensor) -> Tensor:
     if kernel is None:
         hidden: Tensor = gru(x)[0]
         return hidden
-    weights = _Weights(*gru.all_weights[0])
-    gates = functional.linear(x, weights.w_ih, weights.b_ih)
-    out: Tensor = _Sequence.apply(  # type: ignore[no-untyped-call]
-        gates, weights.w_hh, weights.b_hh, kernel
-    )
-    return out
+    n_steps, n_students = x.shape[:2]
+    return _sequence(gru, x.flatten(0, 1), [n_students] * n_steps, kernel).view(x.shape)
+
+
+def gru_packed(gru: nn.GRU, x: PackedSequence) -> PackedSequence:
+    """The same for sequences of different lengths, the longest first."""
+    kernel = _kernel_for(x.data)
+    if kernel is None:
+        hidden: PackedSequence = gru(x)[0]
+        return hidden
+    return x._replace(data=_sequence(gru, x.data, x.batch_sizes.tolist(), kernel))
 
 
 def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
@@ -111,67 +118,93 @@ def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
     return after
 
 
+def _sequence(gru: nn.GRU, x: Tensor, sizes: list[int], kernel: _Kernel) -> Tensor:
+    """Outputs ``(rows, W)`` for inputs ``(rows, W)``, one step after the other."""
+    weights = _Weights(*gru.all_weights[0])
+    gates = functional.linear(x, weights.w_ih, weights.b_ih)
+    out: Tensor = _Sequence.apply(  # type: ignore[no-untyped-call]
+        gates, weights.w_hh, weights.b_hh, sizes, kernel
+    )
+    return out
+
+
 class _Sequence(Function):
-    """From the products with ``W_ih``, ``(T, N, 3 W)``, to the outputs, ``(T, N, W)``."""
+    """From the products with ``W_ih``, ``(rows, 3 W)``, to the outputs, ``(rows, W)``.
+
+    Step t has ``sizes[t]`` rows, of the students whose sequence is longer than t; they are the
+    first of those of step t - 1.
+    """
 
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, w_hh: Tensor, b_hh: Tensor, kernel: _Kernel) -> Tensor:
-        n_steps, n_students, width = *gates.shape[:2], w_hh.shape[1]
+    def forward(
+        ctx: Any, gates: Tensor, w_hh: Tensor, b_hh: Tensor, sizes: list[int], kernel: _Kernel
+    ) -> Tensor:
+        (n_rows, _), n_students, width = gates.shape, sizes[0], w_hh.shape[1]
         gates = gates.contiguous()
-        hidden = gates.new_empty(n_steps + 1, n_students, width)
-        hidden[0] = 0
-        saved = gates.new_empty(n_steps, n_students, 4 * width)
+        hidden = gates.new_empty(n_students + n_rows, width)  # before step 0, after 0, after 1, ...
+        hidden[:n_students] = 0
+        saved = gates.new_empty(n_rows, 4 * width)
         g, w_t = gates.new_empty(n_students, 3 * width), w_hh.t()
-        x_p, g_p, hidden_p, saved_p = _pointers(gates, g, hidden, saved)
-        a_state = n_students * width * _BYTES
-        for t, before in enumerate(hidden.unbind()[:-1]):
-            torch.addmm(b_hh, before, w_t, out=g)
-            before_p = hidden_p + t * a_state
+        gates_p, g_p, hidden_p, saved_p = _pointers(gates, g, hidden, saved)
+        row = width * _BYTES
+        done = 0
+        for n, start in zip(sizes, _starts(sizes), strict=True):
+            torch.addmm(b_hh, hidden[start : start + n], w_t, out=g[:n])
             kernel.forward(
-                n_students,
+                n,
                 width,
-                x_p + 3 * t * a_state,
+                gates_p + 3 * done * row,
                 g_p,
-                before_p,
-                before_p + a_state,
-                saved_p + 4 * t * a_state,
+                hidden_p + start * row,
+                hidden_p + (n_students + done) * row,
+                saved_p + 4 * done * row,
                 4 * width,
             )
+            done += n
         ctx.save_for_backward(hidden, saved, w_hh)
-        ctx.kernel = kernel
-        return hidden[1:]
+        ctx.sizes, ctx.kernel = sizes, kernel
+        return hidden[n_students:]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         if torch.is_grad_enabled():  # with create_graph=True
             raise RuntimeError("the compiled GRU has no second derivatives: use plain_gru()")
         hidden, saved, w_hh = ctx.saved_tensors
-        n_steps, n_students, width = grad.shape
+        sizes, starts = ctx.sizes, _starts(ctx.sizes)
+        (done, width), n_students = grad.shape, sizes[0]
         grad = grad.contiguous()
         d = torch.empty_like(saved)
         carry = grad.new_zeros(n_students, width)
         grad_p, hidden_p, saved_p, carry_p, d_p = _pointers(grad, hidden, saved, carry, d)
-        a_state = n_students * width * _BYTES
+        row = width * _BYTES
         # Columns q, r, z, n of d: the last three are the gradient by `gates`; the first three that
         # by the products with W_hh, whose rows are in the order n, r, z there.
-        by_hidden = d[:, :, : 3 * width]
-        w_nrz = w_hh.roll(width, 0)
-        steps = by_hidden.unbind()
-        for t in range(n_steps - 1, -1, -1):
+        by_hidden, w_nrz = d[:, : 3 * width], w_hh.roll(width, 0)
+        for n, start in zip(reversed(sizes), reversed(starts), strict=True):
+            done -= n
             ctx.kernel.backward(
-                n_students,
+                n,
                 width,
-                grad_p + t * a_state,
-                saved_p + 4 * t * a_state,
-                hidden_p + t * a_state,
+                grad_p + done * row,
+                saved_p + 4 * done * row,
+                hidden_p + start * row,
                 carry_p,
-                d_p + 4 * t * a_state,
+                d_p + 4 * done * row,
             )
-            if t > 0:
-                carry.addmm_(steps[t], w_nrz)
-        flat = by_hidden.flatten(0, 1)
-        d_w = flat.t() @ hidden[:-1].flatten(0, 1)
-        return d[:, :, width:], d_w.roll(-width, 0), flat.sum(0).roll(-width, 0), None
+            if done > 0:
+                carry[:n].addmm_(by_hidden[done : done + n], w_nrz)
+        if sizes[-1] == n_students:
+            before = hidden[: len(d)]
+        else:
+            pieces = [hidden[start : start + n] for n, start in zip(sizes, starts, strict=True)]
+            before = torch.cat(pieces)
+        d_w = (by_hidden.t() @ before).roll(-width, 0)
+        return d[:, width:], d_w, by_hidden.sum(0).roll(-width, 0), None, None
+
+
+def _starts(sizes: list[int]) -> list[int]:
+    """Row of ``hidden`` at which the memories before each step begin."""
+    return [0, *itertools.accumulate(sizes[:-2], initial=sizes[0])][: len(sizes)]
 
 
 def _kernel_for(x: Tensor) -> _Kernel | None:
