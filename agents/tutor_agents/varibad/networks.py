@@ -154,14 +154,20 @@ class ProfileHead(nn.Module):
         super().__init__()
         width = 64
         self.n_latents, self.n_types = len(mean), n_types
-        self.body = nn.Sequential(nn.Linear(2 * belief_size, width), nn.Tanh())
+        self.body = nn.Sequential(nn.Linear(2 * belief_size + 1, width), nn.Tanh())
         self.out = nn.Linear(width, 2 * self.n_latents + n_types)
         self.register_buffer("mean", mean)
         self.register_buffer("sd", sd)
 
-    def forward(self, belief: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Standardised latents, mean and log-variance ``(..., n_latents)``, and type logits."""
-        out = self.out(self.body(belief))
+    def forward(self, belief: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Standardised latents, mean and log-variance ``(..., n_latents)``, and type logits.
+
+        Args:
+            belief: ``(..., 2 L)``.
+            elapsed: ``(..., 1)`` or what broadcasts to it: the share of the trial that is over.
+        """
+        elapsed = elapsed.expand(*belief.shape[:-1], 1)
+        out = self.out(self.body(torch.cat([belief, elapsed], dim=-1)))
         n = self.n_latents
         return out[..., :n], out[..., n : 2 * n].clamp(-10, 10), out[..., 2 * n :]
 

@@ -60,8 +60,8 @@ class VariBADTutor:
     def act(self, observation: Observation) -> Tensor:
         """Take in what came of the last action, then choose the best next one."""
         inputs = self.policy.encode(observation)
-        t = self.policy.shape.clock(observation)
-        _, logits, self._state = self.policy.step(inputs, t, self._state)
+        self._t = self.policy.shape.clock(observation)
+        _, logits, self._state = self.policy.step(inputs, self._t, self._state)
         return masked_logits(logits, observation.legal).argmax(-1)
 
     @torch.no_grad()
@@ -70,7 +70,8 @@ class VariBADTutor:
         shape = self.policy.shape
         if observation.lesson == shape.n_lessons:
             inputs = self.policy.encode(observation)
-            self._state = self.policy.believe(inputs, shape.n_trial_steps, self._state)
+            self._t = shape.n_trial_steps
+            self._state = self.policy.believe(inputs, self._t, self._state)
 
     @torch.no_grad()
     def profile(self) -> Profile:
@@ -82,7 +83,9 @@ class VariBADTutor:
         if "belief" not in getattr(self, "_state", {}):
             raise RuntimeError("`profile` needs an observation: call `act` first")
         head = self.profile_head
-        mean, logvar, type_logits = head(self._state["belief"])
+        belief = self._state["belief"]
+        elapsed = belief.new_tensor([self._t / self.policy.shape.n_trial_steps])
+        mean, logvar, type_logits = head(belief, elapsed)
         return Profile(
             names=self._names,
             mean=mean * head.sd + head.mean,

@@ -151,7 +151,8 @@ class BeliefTrainer:
         return answer_log_likelihood(logits, whole.response), rewards
 
     def _profile_loss(self, whole: Rollout, beliefs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        mean, logvar, type_logits = self.profile(beliefs)
+        elapsed = torch.linspace(0, 1, len(beliefs), device=beliefs.device).view(-1, 1, 1)
+        mean, logvar, type_logits = self.profile(beliefs, elapsed)
         loss, logs = beliefs.new_zeros(()), {}
         if mean.shape[-1]:
             target = whole.latents.expand(mean.shape)
