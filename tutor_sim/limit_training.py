@@ -39,7 +39,12 @@ _DISTILL_STEPS = 600_000
 TRAININGS: dict[str, dict[str, Any]] = {
     "rl2": _RL2,
     "distill": {"algorithm": "distill", "total_steps": _DISTILL_STEPS},
-    "rl2-warm": _RL2 | {"total_steps": 400_000, "warm_start": {"total_steps": _DISTILL_STEPS}},
+    "rl2-warm": _RL2
+    | {
+        "total_steps": 400_000,
+        "n_trials": 512,
+        "warm_start": {"total_steps": _DISTILL_STEPS, "ppo_scale": 0.03},
+    },
     "varibad": {
         "algorithm": "varibad",
         "total_steps": 2_400_000,
