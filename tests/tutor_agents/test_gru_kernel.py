@@ -137,6 +137,16 @@ def test_second_derivatives_are_refused_and_to_be_had_from_the_plain_gru():
     assert x.grad.abs().sum() > 0
 
 
+def test_in_other_precisions_torch_computes():
+    network, x = gru(5), normal(4, 3, 5)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(gru_sequence(network, x), network(x)[0])
+    with torch.no_grad():
+        network, x = network.double(), x.double()
+        assert torch.equal(gru_sequence(network, x), network(x)[0])
+        assert torch.equal(gru_step(network, x[0], x[1]), network(x[:1], x[1:2])[1][0])
+
+
 def test_a_backward_pass_can_be_repeated():
     network, x = gru(5), normal(4, 3, 5).requires_grad_()
     loss = gru_sequence(network, x).square().sum()

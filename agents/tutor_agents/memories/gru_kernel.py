@@ -208,8 +208,9 @@ def _starts(sizes: list[int]) -> list[int]:
 
 
 def _kernel_for(x: Tensor) -> _Kernel | None:
-    is_plain_float = x.device.type == "cpu" and x.dtype == torch.float32
-    return _load() if is_plain_float and _wanted.get() else None
+    is_plain = x.device.type == "cpu" and x.dtype == torch.float32
+    is_plain = is_plain and not torch.is_autocast_enabled("cpu")
+    return _load() if is_plain and _wanted.get() else None
 
 
 def _pointers(*tensors: Tensor) -> list[int]:
