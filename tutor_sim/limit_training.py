@@ -60,7 +60,8 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 Those of RL² were chosen among six settings of batch, learning rate, lambda and entropy tried on one
 public case (bkt-types-a, one seed each): on that case it is tuned, on the others it is not. The
-others take them over; the steps of distillation were chosen on memory-a.
+others take them over; the steps of distillation, batch and PPO's step of the warm start were chosen
+on memory-a, steps, passes and defaults of VariBAD among six settings on bkt-types-a and memory-b.
 """
 N_VALIDATION_STUDENTS = 20_000
 N_TEST_STUDENTS = 100_000
