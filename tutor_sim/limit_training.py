@@ -28,12 +28,12 @@ from tutor_sim.statistics import Estimate, Reference, fraction, mean_band, mean_
 
 _RL2: dict[str, Any] = {
     "algorithm": "rl2",
-    "total_steps": 2_000_000,
-    "n_trials": 1024,
+    "total_steps": 4_000_000,
+    "n_trials": 2048,
     "minibatches": 8,
     "learning_rate": 3e-3,
     "gae_lambda": 0.8,
-    "entropy_weight": 0.005,
+    "entropy_weight": 0.03,
 }
 _DISTILL_STEPS = 600_000
 TRAININGS: dict[str, dict[str, Any]] = {
@@ -43,6 +43,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     | {
         "total_steps": 400_000,
         "n_trials": 512,
+        "entropy_weight": 0.005,
         "warm_start": {"total_steps": _DISTILL_STEPS, "ppo_scale": 0.03},
     },
     "varibad": {
@@ -58,10 +59,11 @@ TRAININGS: dict[str, dict[str, Any]] = {
 }
 """What can be trained, by name: one set of hyper-parameters for every family.
 
-Those of RL² were chosen among six settings of batch, learning rate, lambda and entropy tried on one
-public case (bkt-types-a, one seed each): on that case it is tuned, on the others it is not. The
-others take them over; the steps of distillation, batch and PPO's step of the warm start were chosen
-on memory-a, steps, passes and defaults of VariBAD among six settings on bkt-types-a and memory-b.
+Those of RL² were chosen among some thirty settings of batch, passes, learning rate, lambda, entropy
+and network tried on two public cases (bkt-types-a and memory-b, one or two seeds each, see
+docs/limit.md): on those cases it is tuned, on the others it is not. The steps of distillation,
+batch and PPO's step of the warm start were chosen on memory-a; steps, passes and defaults
+of VariBAD among six settings on bkt-types-a and memory-b.
 """
 N_VALIDATION_STUDENTS = 20_000
 N_TEST_STUDENTS = 100_000
