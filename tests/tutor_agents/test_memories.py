@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 from torch.nn.functional import conv1d
+from torch.utils.flop_counter import FlopCounterMode
 
-from tutor_agents.memories import Memory, MemoryConfig, MemoryState, NamedMemory, make_memory
+from tutor_agents.memories import (
+    Embedded,
+    Memory,
+    MemoryConfig,
+    MemoryState,
+    NamedMemory,
+    make_memory,
+)
 from tutor_agents.memories.min_gru import linear_recurrence
 from tutor_agents.memories.resets import begin_where, sequence_with_resets
 
@@ -81,6 +89,56 @@ def test_they_have_the_same_gradients(kind):
         gradients(stepped(memory, x)), gradients(memory.sequence(x)), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
+
+
+def embedded(
+    n_rows: int, n_steps: int, n_students: int, width: int = 8, *, more: bool = False
+) -> Embedded:
+    """A sum of embeddings whose parts all have gradients."""
+    parts = [(n_rows, width), (n_steps, 1, width), (n_steps, n_students, width)]
+    table, clock, rest = (normal(*shape, seed=i).requires_grad_() for i, shape in enumerate(parts))
+    drawn = torch.Generator().manual_seed(3)
+    token = torch.randint(n_rows, (n_steps, n_students), generator=drawn)
+    return Embedded(table, token, clock, rest if more else None)
+
+
+def tensors(x: Embedded) -> list[Tensor]:
+    return [part for part in x if part is not None and part.requires_grad]
+
+
+@every_kind
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_sum_of_embeddings_is_remembered_like_the_vectors_that_it_is(kind, dtype):
+    memory, weight = trained(kind).to(dtype), normal(11, 5, 8, seed=1).to(dtype)
+    x = embedded(7, 11, 5, more=True)
+    x = Embedded(*(part.to(dtype) if part.is_floating_point() else part for part in x))
+    out, expected = memory.sequence_of(x), memory.sequence(x.dense())
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(out, expected, rtol=0, atol=tolerance)
+    of = [*memory.parameters(), x.table]
+    found, right = (torch.autograd.grad((o * weight).sum(), of) for o in (out, expected))
+    for one, other in zip(found, right, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=tolerance * 10 * other.abs().max())
+
+
+@given(n_rows=st.integers(1, 60), n_students=st.integers(1, 12), more=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_a_linear_map_of_a_sum_of_embeddings_is_that_of_its_vectors(n_rows, n_students, more):
+    x = embedded(n_rows, 4, n_students, more=more)
+    weight, bias = normal(5, 8, seed=4), normal(5, seed=5)
+    out, expected = x.linear(weight, bias), nn.functional.linear(x.dense(), weight, bias)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
+    loss = normal(*out.shape, seed=6)
+    found, right = (torch.autograd.grad((o * loss).sum(), tensors(x)) for o in (out, expected))
+    for one, other in zip(found, right, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+
+
+def test_a_linear_map_multiplies_the_rows_of_a_table_and_not_every_vector():
+    x = embedded(7, 50, 60)
+    with FlopCounterMode(display=False) as counter:
+        x.linear(normal(5, 8, seed=4), normal(5, seed=5))
+    assert counter.get_total_flops() == 2 * (7 + 50) * 8 * 5
 
 
 @every_kind

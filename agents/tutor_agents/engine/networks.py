@@ -19,8 +19,9 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
-from tutor_agents.memories import MemoryConfig, MemoryState, NamedMemory, make_memory
+from tutor_agents.memories import Embedded, MemoryConfig, MemoryState, NamedMemory, make_memory
 from tutor_agents.memories.config import GRUConfig
 from tutor_envs.classroom import Observation
 from tutor_envs.student import StudentModel
@@ -167,16 +168,17 @@ class InputEncoder(nn.Module):
         token = observation.action * self._n_codes + code
         return Inputs(token, observation.score, observation.signals)
 
-    def forward(self, inputs: Inputs, clock: Tensor) -> Tensor:
+    def forward(self, inputs: Inputs, clock: Tensor) -> Embedded:
         """Vectors ``(..., W)``; ``clock`` is the embedded time, ``(W,)`` or ``(T, 1, W)``."""
-        x: Tensor = self.token(inputs.token) + clock
+        rest: Tensor | None = None
         if self.score is not None:
             assert inputs.score is not None
-            x = x + self.score(inputs.score.unsqueeze(-1))
+            rest = self.score(inputs.score.unsqueeze(-1))
         if self.signals is not None:
             assert inputs.signals is not None
-            x = x + self.signals(inputs.signals.to(x.dtype))
-        return x
+            signals = self.signals(inputs.signals.to(self.token.weight.dtype))
+            rest = signals if rest is None else rest + signals
+        return Embedded(self.token.weight, inputs.token, clock, rest)
 
 
 class Actor(nn.Module):
@@ -215,17 +217,17 @@ class Actor(nn.Module):
     ) -> tuple[Tensor, Tensor, MemoryState]:
         """One step of acting."""
         clock = self.inputs.clock.weight[t]
-        hidden, state = self.memory.step(self.inputs(inputs, clock), state)
+        hidden, state = self.memory.step(self.inputs(inputs, clock).dense(), state)
         return hidden, self._logits(hidden, clock), state
 
     def sequence(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """A whole trial at once."""
         clock = self.inputs.clock.weight[: len(inputs.token)].unsqueeze(1)
-        hidden = self.memory.sequence(self.inputs(inputs, clock))
+        hidden = self.memory.sequence_of(self.inputs(inputs, clock))
         return hidden, self._logits(hidden, clock)
 
     def _logits(self, hidden: Tensor, clock: Tensor) -> Tensor:
-        logits: Tensor = self.head(torch.cat([hidden, clock.expand(hidden.shape)], dim=-1))
+        logits: Tensor = self.head[1:](linear_of_parts(self.head[0], hidden, clock))
         return logits
 
 
@@ -257,8 +259,9 @@ class Critic(nn.Module):
         """Values ``(T, N)`` of steps 0 to T - 1, from ``(T, N, H)`` and ``(T, N, F)``."""
         if not self._shapes_memory:
             hidden = hidden.detach()
-        clock = self.clock.weight[: len(hidden)].unsqueeze(1).expand(*hidden.shape[:2], -1)
-        value: Tensor = self.value(torch.cat([hidden, clock, features], dim=-1)).squeeze(-1)
+        clock = self.clock.weight[: len(hidden)].unsqueeze(1)
+        x = linear_of_parts(self.value[0], hidden, clock, features)
+        value: Tensor = self.value[1:](x).squeeze(-1)
         return value
 
 
@@ -277,6 +280,19 @@ class BeliefHead(nn.Module):
         """Type logits ``(..., types)``, latents ``(..., L)``, response logits ``(..., A, R)``."""
         response = self.response(hidden)
         return self.kind(hidden), self.latents(hidden), response.unflatten(-1, self.shape)
+
+
+def linear_of_parts(layer: nn.Module, *parts: Tensor) -> Tensor:
+    """A linear layer's output for parts ``(..., W_i)`` as if they lay side by side.
+
+    They may broadcast, and are mapped before they do: the clock once for all students.
+    """
+    assert isinstance(layer, nn.Linear)
+    weights = torch.split(layer.weight, [part.shape[-1] for part in parts], dim=1)
+    x = linear(parts[0], weights[0], layer.bias)
+    for part, weight in zip(parts[1:], weights[1:], strict=True):
+        x = x + linear(part, weight)
+    return x
 
 
 def initialise_head(head: nn.Sequential, gain: float) -> None:

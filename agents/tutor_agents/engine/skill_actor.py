@@ -32,6 +32,7 @@ from tutor_agents.engine.networks import (
     InputEncoder,
     Inputs,
     initialise_head,
+    linear_of_parts,
 )
 from tutor_agents.memories import MemoryState, make_memory
 from tutor_agents.memories.gru import initialise_gates
@@ -166,7 +167,7 @@ class SkillActor(nn.Module):
         *,
         begins: bool,
     ) -> Tensor:
-        x: Tensor = self.inputs(inputs, clock)
+        x: Tensor = self.inputs(inputs, clock).dense()
         if begins:
             return x
         x = x + self.skill(skill) + self.practised(torch.cat([before, after], dim=-1))
@@ -179,9 +180,8 @@ class SkillActor(nn.Module):
 
     def _logits(self, skills: Tensor, since: Tensor, hidden: Tensor, clock: Tensor) -> Tensor:
         """``(..., A)`` from ``(..., K, w)``, ``(..., K, 1)``, ``(..., H)`` and the clock."""
-        pooled = skills.mean(-2, keepdim=True).expand(skills.shape)
-        student = self.of_student(torch.cat([hidden, clock.expand(hidden.shape)], dim=-1))
-        of_skill = self.of_skill(torch.cat([skills, pooled, since], dim=-1))
+        student = linear_of_parts(self.of_student, hidden, clock)
+        of_skill = linear_of_parts(self.of_skill, skills, skills.mean(-2, keepdim=True), since)
         mixed = torch.tanh(of_skill + student.unsqueeze(-2))
         cells: Tensor = self.out(mixed).flatten(-2)
         logits: Tensor = cells.index_select(-1, self._cell) + self.bias

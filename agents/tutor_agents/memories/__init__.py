@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tutor_agents.memories.config import MemoryConfig, NamedMemory, make_memory
-from tutor_agents.memories.memory import Memory, MemoryState
+from tutor_agents.memories.memory import Embedded, Memory, MemoryState
 
-__all__ = ["Memory", "MemoryConfig", "MemoryState", "NamedMemory", "make_memory"]
+__all__ = ["Embedded", "Memory", "MemoryConfig", "MemoryState", "NamedMemory", "make_memory"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tutor_agents.memories.gru_kernel import gru_sequence, gru_step
-from tutor_agents.memories.memory import Memory, MemoryState
+from tutor_agents.memories.memory import Embedded, Memory, MemoryState
 
 
 class GRUMemory(Memory):
@@ -31,6 +31,10 @@ class GRUMemory(Memory):
 
     def sequence(self, x: Tensor) -> Tensor:
         """All steps in one call."""
+        return gru_sequence(self.gru, x)
+
+    def sequence_of(self, x: Embedded) -> Tensor:
+        """The same; the first products are those of the tables."""
         return gru_sequence(self.gru, x)
 
 

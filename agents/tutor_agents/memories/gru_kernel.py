@@ -41,6 +41,8 @@ from torch.autograd import Function
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
+from tutor_agents.memories.memory import Embedded
+
 _LOG = logging.getLogger(__name__)
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _COMPILE_TIMEOUT_S = 120
@@ -75,7 +77,7 @@ def plain_gru() -> Iterator[None]:
         _wanted.reset(token)
 
 
-def gru_sequence(gru: nn.GRU, x: Tensor) -> Tensor:
+def gru_sequence(gru: nn.GRU, x: Tensor | Embedded) -> Tensor:
     """The outputs of a one-layer GRU from an empty memory on.
 
     Args:
@@ -85,12 +87,19 @@ def gru_sequence(gru: nn.GRU, x: Tensor) -> Tensor:
     Returns:
         ``(T, N, W)``.
     """
-    kernel = _kernel_for(x)
+    kernel = _kernel_for(x if isinstance(x, Tensor) else x.table)
     if kernel is None:
-        hidden: Tensor = gru(x)[0]
+        hidden: Tensor = gru(x if isinstance(x, Tensor) else x.dense())[0]
         return hidden
-    n_steps, n_students = x.shape[:2]
-    return _sequence(gru, x.flatten(0, 1), [n_students] * n_steps, kernel).view(x.shape)
+    weights = _Weights(*gru.all_weights[0])
+    gates = (
+        functional.linear(x, weights.w_ih, weights.b_ih)
+        if isinstance(x, Tensor)
+        else x.linear(weights.w_ih, weights.b_ih)
+    )
+    n_steps, n_students, _ = gates.shape
+    out = _sequence(gates.flatten(0, 1), weights, [n_students] * n_steps, kernel)
+    return out.view(n_steps, n_students, -1)
 
 
 def gru_packed(gru: nn.GRU, x: PackedSequence) -> PackedSequence:
@@ -99,7 +108,9 @@ def gru_packed(gru: nn.GRU, x: PackedSequence) -> PackedSequence:
     if kernel is None:
         hidden: PackedSequence = gru(x)[0]
         return hidden
-    return x._replace(data=_sequence(gru, x.data, x.batch_sizes.tolist(), kernel))
+    weights = _Weights(*gru.all_weights[0])
+    gates = functional.linear(x.data, weights.w_ih, weights.b_ih)
+    return x._replace(data=_sequence(gates, weights, x.batch_sizes.tolist(), kernel))
 
 
 def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
@@ -118,10 +129,8 @@ def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
     return after
 
 
-def _sequence(gru: nn.GRU, x: Tensor, sizes: list[int], kernel: _Kernel) -> Tensor:
-    """Outputs ``(rows, W)`` for inputs ``(rows, W)``, one step after the other."""
-    weights = _Weights(*gru.all_weights[0])
-    gates = functional.linear(x, weights.w_ih, weights.b_ih)
+def _sequence(gates: Tensor, weights: _Weights, sizes: list[int], kernel: _Kernel) -> Tensor:
+    """Outputs ``(rows, W)`` from the products with ``W_ih``, one step after the other."""
     out: Tensor = _Sequence.apply(  # type: ignore[no-untyped-call]
         gates, weights.w_hh, weights.b_hh, sizes, kernel
     )

@@ -9,11 +9,50 @@ trial and only there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.functional import embedding, linear
 
 MemoryState = dict[str, Tensor]
 """What is carried from one step to the next; students lead every tensor, ``(N, ...)``."""
+
+
+class Embedded(NamedTuple):
+    """Input vectors as the sum that they are: a row of a table, the clock, and the rest.
+
+    Attributes:
+        table: ``(V, W)``.
+        token: int64 ``(..., N)``, the rows of the table.
+        clock: of the step, the same for all students; ``(W,)``, or ``(T, 1, W)`` for a trial.
+        rest: ``(..., N, W)``, what else is added; None: nothing.
+    """
+
+    table: Tensor
+    token: Tensor
+    clock: Tensor
+    rest: Tensor | None = None
+
+    def dense(self) -> Tensor:
+        """The vectors, ``(..., N, W)``."""
+        x = embedding(self.token, self.table) + self.clock
+        return x if self.rest is None else x + self.rest
+
+    def linear(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """``weight x + bias`` of all vectors x, ``(..., N, W')``.
+
+        A linear map of a sum is the sum of the maps: where the tables have fewer rows than there
+        are vectors, their rows are mapped once instead of every vector.
+        """
+        n_rows = len(self.table) + self.clock[..., 0].numel()
+        if n_rows >= self.token.numel():
+            return linear(self.dense(), weight, bias)
+        return Embedded(
+            linear(self.table, weight),
+            self.token,
+            linear(self.clock, weight, bias),
+            None if self.rest is None else linear(self.rest, weight),
+        ).dense()
 
 
 class Memory(nn.Module, ABC):
@@ -59,3 +98,7 @@ class Memory(nn.Module, ABC):
         Returns:
             ``(T', N, W)``.
         """
+
+    def sequence_of(self, x: Embedded) -> Tensor:
+        """The same for inputs ``(T', N)``; for a memory that has a use for their being sums."""
+        return self.sequence(x.dense())

@@ -78,14 +78,14 @@ class Encoder(nn.Module):
 
     def step(self, inputs: Inputs, t: int, state: MemoryState) -> tuple[Tensor, MemoryState]:
         """The belief ``(N, 2 L)`` after one more observation, and the memory that goes with it."""
-        x = self.inputs(inputs, self.inputs.clock.weight[t])
+        x = self.inputs(inputs, self.inputs.clock.weight[t]).dense()
         hidden, state = self.memory.step(x, state)
         return self._belief(hidden), state
 
     def sequence(self, inputs: Inputs) -> Tensor:
         """Beliefs ``(T', N, 2 L)`` after each of T' <= T + 1 observations: mean, log-variance."""
         clock = self.inputs.clock.weight[: len(inputs.token)].unsqueeze(1)
-        return self._belief(self.memory.sequence(self.inputs(inputs, clock)))
+        return self._belief(self.memory.sequence_of(self.inputs(inputs, clock)))
 
     def _belief(self, hidden: Tensor) -> Tensor:
         mean, logvar = self.head(hidden).chunk(2, dim=-1)
@@ -215,7 +215,7 @@ class BeliefActor(nn.Module):
         self, inputs: Inputs, clock: Tensor, book: Tensor, belief: Tensor
     ) -> tuple[Tensor, Tensor]:
         """No gradient goes to the belief."""
-        seen = self.inputs(inputs, clock)
+        seen = self.inputs(inputs, clock).dense()
         hidden: Tensor = self.trunk(torch.cat([seen, book.log1p(), belief.detach()], dim=-1))
         return hidden, self.head(hidden)
 
