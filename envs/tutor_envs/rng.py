@@ -2,8 +2,9 @@
 
 The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as
 1, 2, 3", SC'11), written in int64 tensor operations so that it runs batched on any device and
-compiles to a pure function. There is no generator state: the same student has the same luck
-whatever the batch size, the device, the order of execution, or the tutor that teaches.
+compiles to a pure function; by itself, the CPU draws the same numbers in a C loop (``philox.c``).
+There is no generator state: the same student has the same luck whatever the batch size, the device,
+the order of execution, or the tutor that teaches.
 
 A draw is addressed by ``(seed; student, trial, lesson, step, purpose, lane)``:
 
@@ -20,10 +21,16 @@ key      the two 32-bit halves of the seed
 
 from __future__ import annotations
 
+import ctypes
 import enum
+import functools
+from importlib.resources import files
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from tutor_envs.native import addresses, load_library
 
 _MULTIPLIER_0 = 0xD2511F53
 _MULTIPLIER_1 = 0xCD9E8D57
@@ -113,18 +120,38 @@ def uniforms(
     if not 0 <= seed < 2**64:
         raise ValueError(f"`seed` must be in [0, 2**64), got {seed}.")
     device = student.device
-    n_blocks = max(1, -(-n_lanes // 4))
     clock = torch.as_tensor(lesson, device=device) * 2**16 + torch.as_tensor(step, device=device)
-    block = torch.arange(n_blocks, device=device) + int(purpose) * 2**16
-    words = philox4x32(
-        (
-            student.unsqueeze(-1),
-            torch.as_tensor(trial, device=device, dtype=torch.int64).unsqueeze(-1),
-            clock.to(torch.int64).unsqueeze(-1),
-            block,
-        ),
-        (seed & _MASK_32, seed >> 32),
-    )
+    trial = torch.as_tensor(trial, device=device)
+    draw = None if torch.compiler.is_compiling() or device.type != "cpu" else _compiled_draw()
+    if draw is None:
+        return _draw(seed, student, trial, clock, purpose, n_lanes)
+    shape = torch.broadcast_shapes(student.shape, trial.shape, clock.shape)  # type: ignore[no-untyped-call]
+    words = [part.long().expand(shape).contiguous() for part in (student, trial, clock)]
+    out = torch.empty(*shape, n_lanes)
+    key = seed & _MASK_32, seed >> 32
+    draw(words[0].numel(), *addresses(*words), purpose, *key, n_lanes, *addresses(out))
+    return out
+
+
+def _draw(
+    seed: int, student: Tensor, trial: Tensor, clock: Tensor, purpose: Purpose, n_lanes: int
+) -> Tensor:
+    n_blocks = max(1, -(-n_lanes // 4))
+    block = torch.arange(n_blocks, device=student.device) + int(purpose) * 2**16
+    c0, c1, c2 = (part.long().unsqueeze(-1) for part in (student, trial, clock))
+    words = philox4x32((c0, c1, c2, block), (seed & _MASK_32, seed >> 32))
     stacked = torch.stack(words, dim=-1)
     lanes = stacked.reshape(*stacked.shape[:-2], 4 * n_blocks)[..., :n_lanes]
     return (lanes >> 8).to(torch.float32) * 2.0**-24
+
+
+@functools.cache
+def _compiled_draw() -> Any:
+    """The C loop; None where it cannot be had, which is logged."""
+    library = load_library(files(__package__).joinpath("philox.c"), "random numbers")
+    if library is None:
+        return None
+    number, address, word = ctypes.c_int64, ctypes.c_void_p, ctypes.c_uint32
+    library.uniforms.argtypes = [number, *[address] * 3, *[word] * 3, number, address]
+    library.uniforms.restype = None
+    return library.uniforms

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -58,6 +61,55 @@ def test_an_address_fills_the_counter_as_documented():
         # the upper 24 of 32 bits, as a share of 2**24
         expected = [(word.item() >> 8) / 2**24 for word in words]
         assert drawn[0, 4 * block : 4 * block + 4].tolist() == expected[: 6 - 4 * block]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 2**64 - 1), n_lanes=st.integers(0, 11))
+def test_every_draw_is_philox_of_its_address(data, seed, n_lanes):
+    def words(most, *shape):
+        n = math.prod(shape)
+        drawn = data.draw(st.lists(st.integers(0, most), min_size=n, max_size=n))
+        return torch.tensor(drawn, dtype=torch.int64).view(shape)
+
+    n_steps, n = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 37))
+    student, trial = words(MAX_STUDENT_INDEX, n), words(2**32 - 1, n)
+    lesson, step = words(2**16 - 1, 1), words(2**16 - 1, n_steps, 1)
+    purpose = data.draw(st.sampled_from(Purpose))
+    drawn = uniforms(
+        seed, student, purpose=purpose, n_lanes=n_lanes, trial=trial, lesson=lesson, step=step
+    )
+    assert drawn.shape == (n_steps, n, n_lanes)
+    for lane in range(n_lanes):
+        block = torch.tensor(purpose * 2**16 + lane // 4)
+        counter = (student, trial, lesson * 2**16 + step, block)
+        word = philox4x32(counter, (seed % 2**32, seed // 2**32))[lane % 4]
+        assert torch.equal(drawn[..., lane], (word >> 8).double().mul(2.0**-24).float())
+
+
+DRAW = """
+import torch
+from tutor_envs.rng import Purpose, uniforms
+steps = torch.arange(3).unsqueeze(-1)
+drawn = uniforms(2**40 + 3, torch.arange(50), purpose=Purpose.BELIEF, n_lanes=6, step=steps)
+print(drawn.flatten().tolist())
+"""
+
+
+def test_without_a_compiler_the_numbers_are_the_same_and_one_line_says_so(tmp_path):
+    def new_process(**environment: str) -> tuple[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", DRAW],
+            env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)} | environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout, done.stderr
+
+    numbers, said = new_process(CC="false")
+    assert said.startswith("no compiled random numbers")
+    assert said.count("\n") == 1
+    assert new_process() == (numbers, "")
 
 
 def grid(n_students: int = 64, n_steps: int = 64, n_lanes: int = 64) -> np.ndarray:

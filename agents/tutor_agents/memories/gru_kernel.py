@@ -11,10 +11,7 @@ The products with ``W_ih`` are one product for all steps, those with ``W_hh`` on
 between two of these a small C function (``gru_kernel.c``) computes all gates of all students in one
 pass, forward or backward. ``torch.nn.GRU`` is the reference (the tests ask for equality up to
 rounding) and takes over where this does not apply: on other devices, in other precisions, inside
-``plain_gru()``, and where there is no C compiler, which is logged once.
-
-The C function is compiled when it is first needed (about a second), by ``$CC`` or ``cc``, for the
-processor at hand, and kept in ``$XDG_CACHE_HOME/tutor-sim`` or ``~/.cache/tutor-sim``.
+``plain_gru()``, and where there is no C compiler (see :mod:`tutor_envs.native`).
 """
 
 from __future__ import annotations
@@ -22,17 +19,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import hashlib
 import itertools
-import logging
-import os
-import platform
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextvars import ContextVar
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -42,10 +32,8 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from tutor_agents.memories.memory import Embedded
+from tutor_envs.native import addresses, load_library
 
-_LOG = logging.getLogger(__name__)
-_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
-_COMPILE_TIMEOUT_S = 120
 _BYTES = 4
 """Of a float."""
 _wanted: ContextVar[bool] = ContextVar("gru_kernel_wanted", default=True)
@@ -125,7 +113,7 @@ def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
     before, after = hidden.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
     n_students, width = after.shape
     nowhere = after.new_empty(4 * width)
-    kernel.forward(n_students, width, *_pointers(gates, g, before, after, nowhere), 0)
+    kernel.forward(n_students, width, *addresses(gates, g, before, after, nowhere), 0)
     return after
 
 
@@ -154,7 +142,7 @@ class _Sequence(Function):
         hidden[:n_students] = 0
         saved = gates.new_empty(n_rows, 4 * width)
         g, w_t = gates.new_empty(n_students, 3 * width), w_hh.t()
-        gates_p, g_p, hidden_p, saved_p = _pointers(gates, g, hidden, saved)
+        gates_p, g_p, hidden_p, saved_p = addresses(gates, g, hidden, saved)
         row = width * _BYTES
         done = 0
         for n, start in zip(sizes, _starts(sizes), strict=True):
@@ -184,7 +172,7 @@ class _Sequence(Function):
         grad = grad.contiguous()
         d = torch.empty_like(saved)
         carry = grad.new_zeros(n_students, width)
-        grad_p, hidden_p, saved_p, carry_p, d_p = _pointers(grad, hidden, saved, carry, d)
+        grad_p, hidden_p, saved_p, carry_p, d_p = addresses(grad, hidden, saved, carry, d)
         row = width * _BYTES
         # Columns q, r, z, n of d: the last three are the gradient by `gates`; the first three that
         # by the products with W_hh, whose rows are in the order n, r, z there.
@@ -222,60 +210,14 @@ def _kernel_for(x: Tensor) -> _Kernel | None:
     return _load() if is_plain and _wanted.get() else None
 
 
-def _pointers(*tensors: Tensor) -> list[int]:
-    return [tensor.data_ptr() for tensor in tensors]
-
-
 @functools.cache
 def _load() -> _Kernel | None:
     """The compiled functions; None where they cannot be had, which is logged."""
-    try:
-        library = ctypes.CDLL(str(_compiled()))
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
-        why = said.splitlines()[0] if said else error
-        _LOG.warning("no compiled GRU: torch's own, which is slower, takes its place (%s)", why)
+    library = load_library(files(__package__).joinpath("gru_kernel.c"), "GRU")
+    if library is None:
         return None
     number, address = ctypes.c_int64, ctypes.c_void_p
     library.gru_forward.argtypes = [number, number, *[address] * 5, number]
     library.gru_backward.argtypes = [number, number, *[address] * 5]
     library.gru_forward.restype = library.gru_backward.restype = None
     return _Kernel(library.gru_forward, library.gru_backward)
-
-
-def _compiled() -> Path:
-    """The shared library for this source, these flags and this processor, compiled if need be.
-
-    Raises:
-        OSError: there is no compiler, or the folder cannot be written.
-        RuntimeError: there is no home folder.
-        subprocess.SubprocessError: it does not compile.
-    """
-    source = files(__package__).joinpath("gru_kernel.c").read_bytes()
-    compiler = os.environ.get("CC") or "cc"
-    made_of = [source, compiler.encode(), *(flag.encode() for flag in _FLAGS), _processor()]
-    key = hashlib.sha256(b"\0".join(made_of)).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tutor-sim"
-    library = folder / f"gru-{key}.so"
-    if library.exists():
-        return library
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        made = Path(scratch) / library.name
-        subprocess.run(
-            [compiler, *_FLAGS, "-x", "c", "-", "-o", str(made)],
-            input=source,
-            check=True,
-            capture_output=True,
-            timeout=_COMPILE_TIMEOUT_S,
-        )
-        made.replace(library)  # whole or not at all, whoever else compiles it now
-    return library
-
-
-def _processor() -> bytes:
-    """What tells apart processors that ``-march=native`` compiles differently for."""
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
-        return b"\n".join(sorted({line for line in lines if line[:5] in (b"flags", b"Featu")}))
-    return f"{platform.machine()} {platform.processor()}".encode()
