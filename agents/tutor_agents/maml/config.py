@@ -39,7 +39,7 @@ class GradientConfig(PPOConfig):
         None, ge=1, description="adapt after each of the first so many lessons; null: all but last"
     )
     inner_surrogate: InnerSurrogate = Field(
-        "loaded_dice", description="what the inner step differentiates: log p A, or Loaded DiCE"
+        "score", description="what the inner step differentiates: log p A, or Loaded DiCE"
     )
     dice_lambda: float = Field(
         0.0, ge=0, le=1, description="Loaded DiCE: 0 is low-variance curvature, 1 is DiCE"
@@ -132,14 +132,12 @@ class MAMLConfig(GradientConfig):
     """MAML with policy gradients (Finn, Abbeel & Levine 2017, arXiv 1703.03400)."""
 
     algorithm: Literal["maml"] = "maml"
-    inner_surrogate: InnerSurrogate = Field("score", description=_told("inner_surrogate"))
 
 
 class EMAMLConfig(GradientConfig):
     """E-MAML: lessons are credited with what they teach the tutor (arXiv 1803.01118)."""
 
     algorithm: Literal["emaml"] = "emaml"
-    inner_surrogate: InnerSurrogate = Field("score", description=_told("inner_surrogate"))
     sampling_credit: bool = Field(True, description=_told("sampling_credit"))
 
 
@@ -147,6 +145,7 @@ class ProMPConfig(GradientConfig):
     """ProMP: low-variance curvature, PPO with KL control (arXiv 1810.06784)."""
 
     algorithm: Literal["promp"] = "promp"
+    inner_surrogate: InnerSurrogate = Field("loaded_dice", description=_told("inner_surrogate"))
 
 
 class MetaSGDConfig(GradientConfig):
