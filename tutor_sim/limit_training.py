@@ -50,11 +50,10 @@ TRAININGS: dict[str, dict[str, Any]] = {
         "algorithm": "varibad",
         "total_steps": 2_400_000,
         "n_trials": 1024,
-        "epochs": 2,
         "minibatches": 8,
         "learning_rate": 3e-3,
         "gae_lambda": 0.8,
-        "entropy_weight": 0.005,
+        "entropy_weight": 0.015,
     },
 }
 """What can be trained, by name: one set of hyper-parameters for every family.
@@ -63,7 +62,7 @@ Those of RL² were chosen among some thirty settings of batch, passes, learning 
 and network tried on two public cases (bkt-types-a and memory-b, one or two seeds each, see
 docs/limit.md): on those cases it is tuned, on the others it is not. The steps of distillation,
 batch and PPO's step of the warm start were chosen on memory-a; steps, passes and defaults
-of VariBAD among six settings on bkt-types-a and memory-b.
+of VariBAD among eight settings on bkt-types-a and memory-b.
 """
 N_VALIDATION_STUDENTS = 20_000
 N_TEST_STUDENTS = 100_000
