@@ -24,9 +24,11 @@ from __future__ import annotations
 import ctypes
 import enum
 import functools
+import math
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -119,17 +121,32 @@ def uniforms(
     """
     if not 0 <= seed < 2**64:
         raise ValueError(f"`seed` must be in [0, 2**64), got {seed}.")
-    device = student.device
-    clock = torch.as_tensor(lesson, device=device) * 2**16 + torch.as_tensor(step, device=device)
-    trial = torch.as_tensor(trial, device=device)
-    draw = None if torch.compiler.is_compiling() or device.type != "cpu" else _compiled_draw()
+    clock = lesson * 2**16 + step
+    on_cpu = student.device.type == "cpu" and not torch.compiler.is_compiling()
+    draw = _compiled_draw() if on_cpu else None
+    trial = torch.as_tensor(trial, device=student.device)
+    clock = torch.as_tensor(clock, device=student.device)
     if draw is None:
         return _draw(seed, student, trial, clock, purpose, n_lanes)
-    shape = torch.broadcast_shapes(student.shape, trial.shape, clock.shape)  # type: ignore[no-untyped-call]
-    words = [part.long().expand(shape).contiguous() for part in (student, trial, clock)]
+    parts = student, trial, clock
+    shape = np.broadcast_shapes(*(part.shape for part in parts))
+    # What is the same for all is read again and again, by a stride of 0.
+    words = [
+        part.long() if part.numel() == 1 else part.long().expand(shape).contiguous()
+        for part in parts
+    ]
+    strides = [int(word.numel() > 1) for word in words]
     out = torch.empty(*shape, n_lanes)
     key = seed & _MASK_32, seed >> 32
-    draw(words[0].numel(), *addresses(*words), purpose, *key, n_lanes, *addresses(out))
+    draw(
+        math.prod(shape),
+        *addresses(*words),
+        *strides,
+        purpose,
+        *key,
+        n_lanes,
+        *addresses(out),
+    )
     return out
 
 
@@ -152,6 +169,13 @@ def _compiled_draw() -> Any:
     if library is None:
         return None
     number, address, word = ctypes.c_int64, ctypes.c_void_p, ctypes.c_uint32
-    library.uniforms.argtypes = [number, *[address] * 3, *[word] * 3, number, address]
+    library.uniforms.argtypes = [
+        number,
+        *[address] * 3,
+        *[number] * 3,
+        *[word] * 3,
+        number,
+        address,
+    ]
     library.uniforms.restype = None
     return library.uniforms

@@ -115,6 +115,11 @@ def tensors_after(run: MAMLLearner, n_updates: int) -> dict[str, torch.Tensor]:
         ("reptile", {"clip": 0.1}, "`clip` plays no part in `reptile`"),
         ("reptile", {"beta": 2.0}, "`beta` plays no part in `reptile`"),
         ("finetune", {"dice_lambda": 1.0}, "`dice_lambda` plays no part in `finetune`"),
+        (
+            "maml",
+            {"dice_lambda": 1.0},
+            "`dice_lambda` plays no part where `inner_surrogate` is 'sc",
+        ),
         ("maml", {"beta": 0.0}, "greater than 0"),
         ("cavia", {"context_size": 0}, "greater than or equal to 1"),
     ],

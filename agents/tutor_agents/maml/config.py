@@ -72,6 +72,11 @@ class GradientConfig(PPOConfig):
         for name in self.no_part:
             if getattr(self, name) != fields[name].default:
                 raise ValueError(f"`{name}` plays no part in `{self.algorithm}`: leave it out")
+        if self.inner_surrogate != "loaded_dice" and self.dice_lambda != 0:
+            raise ValueError(
+                f"`dice_lambda` plays no part where `inner_surrogate` is '{self.inner_surrogate}': "
+                "leave it out, or choose 'loaded_dice'"
+            )
         if self.rule != "meta" and self.inner_signal == "learned":
             raise ValueError(
                 f"`inner_signal` must be 'score' or 'answers' in `{self.algorithm}`, which does "

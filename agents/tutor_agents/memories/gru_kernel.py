@@ -47,6 +47,12 @@ class _Weights(NamedTuple):
     b_ih: Tensor
     b_hh: Tensor
 
+    def of(self, x: Tensor | Embedded) -> Tensor:
+        """The products ``(..., 3 W)`` of inputs with ``W_ih``."""
+        if isinstance(x, Embedded):
+            return x.linear(self.w_ih, self.b_ih)
+        return functional.linear(x, self.w_ih, self.b_ih)
+
 
 class _Kernel(NamedTuple):
     """The two C functions; see ``gru_kernel.c``."""
@@ -75,16 +81,12 @@ def gru_sequence(gru: nn.GRU, x: Tensor | Embedded) -> Tensor:
     Returns:
         ``(T, N, W)``.
     """
-    kernel = _kernel_for(x if isinstance(x, Tensor) else x.table)
+    kernel = _kernel_for(x.table if isinstance(x, Embedded) else x)
     if kernel is None:
-        hidden: Tensor = gru(x if isinstance(x, Tensor) else x.dense())[0]
+        hidden: Tensor = gru(x.dense() if isinstance(x, Embedded) else x)[0]
         return hidden
     weights = _Weights(*gru.all_weights[0])
-    gates = (
-        functional.linear(x, weights.w_ih, weights.b_ih)
-        if isinstance(x, Tensor)
-        else x.linear(weights.w_ih, weights.b_ih)
-    )
+    gates = weights.of(x)
     n_steps, n_students, _ = gates.shape
     out = _sequence(gates.flatten(0, 1), weights, [n_students] * n_steps, kernel)
     return out.view(n_steps, n_students, -1)
@@ -97,8 +99,8 @@ def gru_packed(gru: nn.GRU, x: PackedSequence) -> PackedSequence:
         hidden: PackedSequence = gru(x)[0]
         return hidden
     weights = _Weights(*gru.all_weights[0])
-    gates = functional.linear(x.data, weights.w_ih, weights.b_ih)
-    return x._replace(data=_sequence(gates, weights, x.batch_sizes.tolist(), kernel))
+    sizes = x.batch_sizes.tolist()
+    return x._replace(data=_sequence(weights.of(x.data), weights, sizes, kernel))
 
 
 def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
@@ -108,7 +110,7 @@ def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
         after: Tensor = gru(x.unsqueeze(0), hidden.unsqueeze(0))[1][0]
         return after
     weights = _Weights(*gru.all_weights[0])
-    gates = functional.linear(x, weights.w_ih, weights.b_ih)
+    gates = weights.of(x)
     g = functional.linear(hidden, weights.w_hh, weights.b_hh)
     before, after = hidden.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
     n_students, width = after.shape
