@@ -33,6 +33,10 @@ app = typer.Typer(
 
 new = typer.Typer(name="new", help="Write a starting point of your own.", no_args_is_help=True)
 app.add_typer(new)
+bench = typer.Typer(
+    name="bench", help="Measure speed, beside others on request.", no_args_is_help=True
+)
+app.add_typer(bench)
 
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder", show_default=False)]
@@ -392,6 +396,57 @@ def new_student(
         typer.echo(f"Check it: tutor-sim check-student {name}.py:{kind}")
         typer.echo(f"Test it: pytest test_{name}.py")
         typer.echo(f"Teach it: tutor-sim compare {name}_experiment.yaml --short")
+
+
+Rounds = Annotated[int, typer.Option(min=1, help="how often everybody is measured, in turns")]
+Peers = Annotated[
+    bool, typer.Option("--peers", help="others', too; they need the extra tutor-sim[peers]")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
+
+
+@bench.command("env")
+def bench_env_(rounds: Rounds = 5, peers: Peers = False, as_json: AsJson = False) -> None:
+    """Student-steps per CPU-second under random actions.
+
+    Of the benchmarks' family and of every built-in student model, each on one core.
+    """
+    with _clear_errors():
+        from tutor_sim.bench.env import bench_env
+
+        bench_env(
+            n_rounds=rounds,
+            with_peers=peers,
+            as_json=as_json,
+            console=_console(),
+            log=_console(stderr=True),
+        )
+
+
+@bench.command("train")
+def bench_train_(
+    trials: Annotated[
+        list[int] | None, typer.Option(min=4, help="students of an update; repeatable")
+    ] = None,
+    rounds: Rounds = 3,
+    peers: Peers = False,
+    as_json: AsJson = False,
+) -> None:
+    """Teaching actions per CPU-second while RL² is trained by PPO.
+
+    Whole updates (simulation, four passes), a GRU of 128 units, trials of 256 actions.
+    """
+    with _clear_errors():
+        from tutor_sim.bench.train import bench_train
+
+        bench_train(
+            trials or [64, 256, 1024],
+            n_rounds=rounds,
+            with_peers=peers,
+            as_json=as_json,
+            console=_console(),
+            log=_console(stderr=True),
+        )
 
 
 @app.command("list")

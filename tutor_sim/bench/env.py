@@ -1,0 +1,102 @@
+"""``tutor-sim bench env``: student-steps per CPU-second under random actions."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+
+from tutor_envs.classroom import Classroom
+from tutor_envs.population import Split, student_indices
+from tutor_envs.population_files import POPULATIONS, load_population
+from tutor_envs.students import STUDENT_MODELS
+from tutor_sim.bench.job import Subject
+from tutor_sim.bench.ours import task_of
+from tutor_sim.bench.peers import FAMILY, check_repository, peer
+from tutor_sim.bench.report import (
+    check_gate,
+    figures_table,
+    ratio_table,
+    shares_table,
+    to_json,
+)
+from tutor_sim.bench.rounds import Measured, Spread, measure
+
+_TRIAL = {"n_lessons": 4, "n_steps": 64}
+_SMALL, _LARGE = 1_024, 16_384
+_PEER_STUDENTS = 64
+_ACTION_BYTES, _REWARD_BYTES = 8, 4
+
+
+def bench_env(
+    *, n_rounds: int, with_peers: bool, as_json: bool, console: Console, log: Console
+) -> None:
+    """Measure the common family, the machine's limits and every built-in student model.
+
+    Raises:
+        ValueError: a subject failed, they do not simulate the same, or this is no clone of the
+            repository.
+    """
+    check_repository()
+    ours = [_family(n) for n in (_LARGE, _SMALL)]
+    peers = _peers() if with_peers else []
+    limits = [
+        Subject("copies in memory", "tutor_sim.bench.limits:Copy", {}),
+        Subject("random numbers", "tutor_sim.bench.limits:RandomNumbers", {}),
+    ]
+    measured = measure([*ours, *peers, *limits], n_rounds, log.print)
+    competing, most = measured[: -len(limits)], measured[-len(limits) :]
+    check_gate(competing)
+    if not as_json:
+        if peers:
+            console.print(ratio_table(competing[: len(ours)], competing[len(ours) :]))
+        console.print(figures_table("Students of the benchmarks' family", competing))
+        console.print(shares_table(_shares(competing[0], *most)))
+    # One after the other: they are not compared with each other.
+    models = [m for name in STUDENT_MODELS for m in measure([_model(name)], n_rounds, log.print)]
+    if as_json:
+        figures = {"rounds": n_rounds, "subjects": to_json([*measured, *models])}
+        console.print_json(json.dumps(figures, allow_nan=False))
+    else:
+        console.print(figures_table(f"Built-in student models, {_LARGE:,} students", models))
+
+
+def _family(n_students: int) -> Subject:
+    settings = {"population": str(FAMILY), "n_students": n_students, **_TRIAL}
+    return Subject(f"ours, {n_students:,}", "tutor_sim.bench.ours:Simulate", settings)
+
+
+def _model(name: str) -> Subject:
+    settings = {"population": str(POPULATIONS[name]), "n_students": _LARGE, **_TRIAL}
+    return Subject(name, "tutor_sim.bench.ours:Simulate", settings | {"n_lessons": 1})
+
+
+def _peers() -> list[Subject]:
+    vector = _TRIAL | {"n_students": _PEER_STUDENTS}
+    jax = [
+        peer(
+            f"JAX, {style} {n:,}",
+            "jax_students.py:Simulate",
+            _TRIAL | {"n_students": n, "style": style},
+        )
+        for style in ("gymnax", "lockstep")
+        for n in (_SMALL, _LARGE)
+    ]
+    return [peer(f"make_vec, {_PEER_STUDENTS}", "gymnasium_sync.py:Simulate", vector), *jax]
+
+
+def _shares(ours: Measured, copies: Measured, numbers: Measured) -> dict[str, tuple[float, float]]:
+    """What a step must move and draw, at the rates of the machine."""
+    classroom = Classroom(load_population(FAMILY), task_of(**_TRIAL))
+    students = student_indices(Split.TRAIN, 1)
+    classroom.begin_trial(students)
+    truth, lanes = classroom.truth, classroom.model.n_step_uniforms
+    read_and_written = [*truth.latents.values(), *truth.state.values(), *truth.state.values()]
+    moved = sum(tensor.nbytes for tensor in read_and_written) + 2 * _ACTION_BYTES + _REWARD_BYTES
+    rate = Spread.of(ours.rates).median
+    bytes_per_s = Spread.of(copies.rates).median
+    numbers_per_s = Spread.of(numbers.rates).median
+    return {
+        f"moving {moved} bytes a step": (bytes_per_s / moved, rate * moved / bytes_per_s),
+        f"drawing {lanes} random numbers": (numbers_per_s / lanes, rate * lanes / numbers_per_s),
+    }

@@ -1,0 +1,128 @@
+"""What a benchmark prints: ratios first, then each subject's figures, then what limits them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from tutor_sim.bench.rounds import Measured, Spread, ratio
+
+_GATE_SE = 4.0
+"""Scores under random actions may differ by this many standard errors."""
+
+
+def check_gate(measured: Sequence[Measured]) -> None:
+    """See that all simulate the same: mean scores under random actions agree.
+
+    Raises:
+        ValueError: they do not; a comparison would mean nothing.
+    """
+    first, *others = [m for m in measured if _score(m) is not None]
+    mean, se = _score(first) or (0.0, 0.0)
+    for other in others:
+        its_mean, its_se = _score(other) or (0.0, 0.0)
+        if abs(its_mean - mean) > _GATE_SE * math.hypot(se, its_se):
+            raise ValueError(
+                f"`{other.subject.name}` does not simulate what `{first.subject.name}` does: "
+                f"a lesson of random actions scores {its_mean:.4f} (standard error {its_se:.4f}) "
+                f"there and {mean:.4f} ({se:.4f}) here"
+            )
+
+
+def ratio_table(ours: Sequence[Measured], others: Sequence[Measured]) -> Table:
+    """How many times the steps per CPU-second of each other."""
+    table = _table(
+        "Times the steps per CPU-second of ... (median, lowest to highest of the rounds)"
+    )
+    table.add_column("")
+    for other in others:
+        table.add_column(other.subject.name, justify="right")
+    for mine in ours:
+        cells = (_times(ratio(mine, other)) for other in others if other is not mine)
+        table.add_row(mine.subject.name, *cells)
+    return table
+
+
+def figures_table(title: str, measured: Sequence[Measured]) -> Table:
+    """One row a subject."""
+    table = _table(title)
+    table.add_column("", no_wrap=True)
+    for heading in ("steps/CPU-s", "range", "wall/CPU", "GiB", "set-up CPU-s", "lesson's score"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for line in measured:
+        wall = Spread.of([sample.wall_s / sample.cpu_s for sample in line.samples])
+        rate, last = Spread.of(line.rates), line.samples[-1]
+        table.add_row(
+            line.subject.name,
+            _si(rate.median),
+            f"{_si(rate.low)} to {_si(rate.high)}",
+            f"{wall.median:.2f}",
+            f"{last.peak_gib:.2f}",
+            f"{line.setup_cpu_s:.1f}",
+            _score_text(line),
+        )
+    return table
+
+
+def shares_table(limits: Mapping[str, tuple[float, float]]) -> Table:
+    """Limits of the machine: name -> (steps per CPU-second at most, share of it reached)."""
+    table = _table("What the machine allows")
+    table.add_column("if nothing took time but")
+    table.add_column("steps per CPU-s", justify="right")
+    table.add_column("share reached", justify="right")
+    for name, (most, share) in limits.items():
+        table.add_row(name, _si(most), f"{share:.1%}")
+    return table
+
+
+def to_json(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Every sample of every subject."""
+    return [
+        {
+            "name": line.subject.name,
+            "settings": line.subject.settings,
+            "is_peer": line.subject.is_peer,
+            "setup_cpu_s": line.setup_cpu_s,
+            "rounds": [sample._asdict() for sample in line.samples],
+        }
+        for line in measured
+    ]
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=SIMPLE)
+
+
+def _score(line: Measured) -> tuple[float, float] | None:
+    """Mean over the rounds, and its standard error."""
+    scores = [s.score for s in line.samples if s.score is not None]
+    errors = [s.score_se for s in line.samples if s.score_se is not None]
+    if not scores or len(errors) < len(scores):
+        return None
+    return math.fsum(scores) / len(scores), math.hypot(*errors) / len(errors)
+
+
+def _score_text(line: Measured) -> str:
+    """With its standard error; of training, from the first round to the last."""
+    score = _score(line)
+    if score is not None:
+        return f"{score[0]:.4f} ± {score[1]:.4f}"
+    first, last = line.samples[0].score, line.samples[-1].score
+    return "–" if first is None or last is None else f"{first:.3f} to {last:.3f}"
+
+
+def _times(times: Spread) -> str:
+    digits = 0 if times.median >= 100 else 1 if times.median >= 10 else 2
+    low, median, high = (f"{t:.{digits}f}" for t in (times.low, times.median, times.high))
+    return f"{median} ({low} to {high})"
+
+
+def _si(value: float) -> str:
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= factor:
+            return f"{value / factor:.3g}{unit}"
+    return f"{value:.3g}"

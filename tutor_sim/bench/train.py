@@ -1,0 +1,108 @@
+"""``tutor-sim bench train``: teaching actions per CPU-second of RL² trained by PPO."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+
+from tutor_sim.bench.job import Subject
+from tutor_sim.bench.peers import FAMILY, check_repository, peer
+from tutor_sim.bench.report import figures_table, ratio_table, shares_table, to_json
+from tutor_sim.bench.rounds import Measured, Spread, measure
+
+_TRIAL = {"n_lessons": 4, "n_steps": 64}
+_N_ACTIONS = 40
+_WIDTH, _EPOCHS, _MINIBATCHES = 128, 4, 4
+_BACKWARD = 2
+"""Times the operations of the forward pass."""
+
+
+def bench_train(
+    trials: list[int],
+    *,
+    n_rounds: int,
+    with_peers: bool,
+    as_json: bool,
+    console: Console,
+    log: Console,
+) -> None:
+    """Measure whole updates, for each number of trials in a batch.
+
+    Raises:
+        ValueError: a subject failed, or this is no clone of the repository.
+    """
+    check_repository()
+    everything = []
+    for n in trials:
+        peers = _peers(n) if with_peers else []
+        product = Subject("products", "tutor_sim.bench.limits:Products", {"dtype": "float32"})
+        measured = measure([_ours(n), *peers, product], n_rounds, log.print)
+        everything += measured
+        competing, most = measured[:-1], measured[-1]
+        if not as_json:
+            if peers:
+                console.print(ratio_table(competing[:1], competing[1:]))
+            console.print(figures_table(f"Updates of {n:,} trials of 256 actions", competing))
+            console.print(shares_table(_shares(competing[0], most)))
+    if as_json:
+        figures = {"rounds": n_rounds, "subjects": to_json(everything)}
+        console.print_json(json.dumps(figures, allow_nan=False))
+
+
+def _ours(n_trials: int) -> Subject:
+    learner = {
+        "algorithm": "rl2",
+        "n_trials": n_trials,
+        "minibatches": _MINIBATCHES,
+        "epochs": _EPOCHS,
+        "hidden_size": _WIDTH,
+        "total_steps": 10**9,
+        # What the peers do, too, and no more.
+        "critic": "shared",
+        "belief_weight": 0,
+        "expected_rewards": False,
+        "learning_rate": 1e-3,
+        "discount": 0.95,
+        "gae_lambda": 0.8,
+        "entropy_weight": 0.003,
+    }
+    settings = {"population": str(FAMILY), "learner": learner, **_TRIAL}
+    return Subject(f"ours, {n_trials:,}", "tutor_sim.bench.ours:Train", settings)
+
+
+def _peers(n_trials: int) -> list[Subject]:
+    settings: dict[str, Any] = _TRIAL | {
+        "n_students": n_trials,
+        "hidden_size": _WIDTH,
+        "epochs": _EPOCHS,
+        "minibatches": _MINIBATCHES,
+    }
+    return [
+        peer(f"JAX, {n_trials:,}", "jax_trainer.py:Train", settings),
+        peer(f"sb3-contrib, {n_trials:,}", "sb3_trainer.py:Train", settings),
+    ]
+
+
+def _shares(ours: Measured, products: Measured) -> dict[str, tuple[float, float]]:
+    """What the products of an update cost at the rate of large ones."""
+    flop = flop_per_step(_WIDTH, _N_ACTIONS, _EPOCHS)
+    most = Spread.of(products.rates).median / flop
+    share = Spread.of(ours.rates).median / most
+    return {f"{flop / 1e6:.2f} MFLOP of products in float32": (most, share)}
+
+
+def flop_per_step(width: int, n_actions: int, epochs: int) -> int:
+    """Floating-point operations of the products of matrices, for one action that is trained on.
+
+    A GRU and a policy with one hidden layer act and are trained; a value with two hidden layers,
+    the first twice as wide, is computed once before and is trained. Inputs and the clock are
+    looked up in tables.
+    """
+    memory = 3 * width**2
+    policy = width**2 + width * n_actions
+    value = width * 2 * width + 2 * width * width + width
+    acting, all_of_it = memory + policy, memory + policy + value
+    passes = epochs * (1 + _BACKWARD)
+    return 2 * (acting + all_of_it * (1 + passes))
