@@ -108,17 +108,30 @@ def tensors(x: Embedded) -> list[Tensor]:
 
 @every_kind
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_sum_of_embeddings_is_remembered_like_the_vectors_that_it_is(kind, dtype):
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("n_rows", [7, 70])  # fewer and more than there are vectors
+def test_a_sum_of_embeddings_is_remembered_like_the_vectors_that_it_is(kind, dtype, more, n_rows):
     memory, weight = trained(kind).to(dtype), normal(11, 5, 8, seed=1).to(dtype)
-    x = embedded(7, 11, 5, more=True)
-    x = Embedded(*(part.to(dtype) if part.is_floating_point() else part for part in x))
+    parts = embedded(n_rows, 11, 5, more=more)
+    x = Embedded(
+        *(None if p is None else p.to(dtype) if p.is_floating_point() else p for p in parts)
+    )
     out, expected = memory.sequence_of(x), memory.sequence(x.dense())
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     torch.testing.assert_close(out, expected, rtol=0, atol=tolerance)
-    of = [*memory.parameters(), x.table]
+    of = [*memory.parameters(), *tensors(x)]
     found, right = (torch.autograd.grad((o * weight).sum(), of) for o in (out, expected))
     for one, other in zip(found, right, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=tolerance * 10 * other.abs().max())
+
+
+@every_kind
+@pytest.mark.parametrize("wrong", [-1, 7])
+def test_a_row_that_the_table_does_not_have_is_refused(kind, wrong):
+    x = embedded(7, 11, 5)
+    x.token[4, 2] = wrong
+    with pytest.raises(IndexError):
+        trained(kind).float().sequence_of(Embedded(x.table.float(), x.token, x.clock.float()))
 
 
 @given(n_rows=st.integers(1, 60), n_students=st.integers(1, 12), more=st.booleans())

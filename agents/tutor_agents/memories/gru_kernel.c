@@ -43,21 +43,25 @@ static inline float hyperbolic_tangent(float x) {
     return 1.0f - 2.0f / (1.0f + exp_within_range(2.0f * x));
 }
 
-/* x = W_ih u + b_ih and g = W_hh h + b_hh, (rows, 3 width) in the order r, z, n;
+/* The sum of x and `common` is W_ih u + b_ih, and g is W_hh h + b_hh, 3 width wide in the order
+ * r, z, n: `common` for all rows, x and g row by row, but with tokens the row of x is the token;
  * before = h and after, (rows, width); saved, (rows, 4 width): W_hn h + b_hn, r, z, n. */
-void gru_forward(int64_t rows, int64_t width, const float *x, const float *g, const float *before,
-                 float *after, float *saved, int64_t saved_stride) {
+void gru_forward(int64_t rows, int64_t width, const float *x, const int64_t *token,
+                 const float *common, const float *g, const float *before, float *after,
+                 float *saved, int64_t saved_stride) {
+    const float *cr = common, *cz = cr + width, *cn = cz + width;
     for (int64_t row = 0; row < rows; row++) {
-        const float *xr = x + row * 3 * width, *xz = xr + width, *xn = xz + width;
+        const float *xr = x + (token ? token[row] : row) * 3 * width;
+        const float *xz = xr + width, *xn = xz + width;
         const float *gr = g + row * 3 * width, *gz = gr + width, *gn = gz + width;
         const float *h = before + row * width;
         float *out = after + row * width;
         float *q = saved + row * saved_stride, *r = q + width, *z = r + width, *n = z + width;
         INDEPENDENT
         for (int64_t j = 0; j < width; j++) {
-            float r_j = sigmoid(xr[j] + gr[j]);
-            float z_j = sigmoid(xz[j] + gz[j]);
-            float n_j = hyperbolic_tangent(xn[j] + r_j * gn[j]);
+            float r_j = sigmoid(xr[j] + cr[j] + gr[j]);
+            float z_j = sigmoid(xz[j] + cz[j] + gz[j]);
+            float n_j = hyperbolic_tangent(xn[j] + cn[j] + r_j * gn[j]);
             out[j] = n_j + z_j * (h[j] - n_j);
             q[j] = gn[j];
             r[j] = r_j;
@@ -69,9 +73,11 @@ void gru_forward(int64_t rows, int64_t width, const float *x, const float *g, co
 
 /* grad: of the loss by the output of this step; carry: by the same, from later steps, and on
  * return the part of the gradient by `before` that does not pass through the gates;
- * d, (rows, 4 width): by W_hn h + b_hn, and by the arguments of r, z and n. */
+ * d, (rows, 4 width): by W_hn h + b_hn, and by the arguments of r, z and n. With tokens the last
+ * three are added to d_x, at the row of the token, and to d_common. */
 void gru_backward(int64_t rows, int64_t width, const float *grad, const float *saved,
-                  const float *before, float *carry, float *d) {
+                  const float *before, float *carry, float *d, const int64_t *token, float *d_x,
+                  float *d_common) {
     for (int64_t row = 0; row < rows; row++) {
         const float *q = saved + row * 4 * width, *r = q + width, *z = r + width, *n = z + width;
         const float *h = before + row * width, *out = grad + row * width;
@@ -86,6 +92,13 @@ void gru_backward(int64_t rows, int64_t width, const float *grad, const float *s
             dz[j] = dh * (h[j] - n[j]) * z[j] * (1.0f - z[j]);
             dn[j] = dn_j;
             later[j] = dh * z[j];
+        }
+        if (!token) continue;
+        float *of_token = d_x + token[row] * 3 * width;
+        INDEPENDENT
+        for (int64_t j = 0; j < 3 * width; j++) {
+            of_token[j] += dr[j];
+            d_common[j] += dr[j];
         }
     }
 }

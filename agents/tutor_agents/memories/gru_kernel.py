@@ -7,11 +7,12 @@ The equations are those of ``torch.nn.GRU`` (Cho et al. 2014, arXiv 1406.1078), 
     n     = tanh(W_in u + b_in + r q)
     h'    = n + z (h - n)
 
-The products with ``W_ih`` are one product for all steps, those with ``W_hh`` one for each step, and
-between two of these a small C function (``gru_kernel.c``) computes all gates of all students in one
-pass, forward or backward. ``torch.nn.GRU`` is the reference (the tests ask for equality up to
-rounding) and takes over where this does not apply: on other devices, in other precisions, inside
-``plain_gru()``, and where there is no C compiler (see :mod:`tutor_envs.native`).
+The products with ``W_ih`` are one product for all steps (of a table's rows, where inputs are looked
+up in one), those with ``W_hh`` one for each step, and between two of these a small C function
+(``gru_kernel.c``) computes all gates of all students in one pass, forward or backward.
+``torch.nn.GRU`` is the reference (the tests ask for equality up to rounding) and takes over where
+this does not apply: on other devices, in other precisions, inside ``plain_gru()``, and where there
+is no C compiler (see :mod:`tutor_envs.native`).
 """
 
 from __future__ import annotations
@@ -54,6 +55,20 @@ class _Weights(NamedTuple):
         return functional.linear(x, self.w_ih, self.b_ih)
 
 
+class _Given(NamedTuple):
+    """The products with ``W_ih`` of all steps, ``rows`` in all.
+
+    Attributes:
+        x: ``(rows, 3 W)``, or with tokens ``(V, 3 W)``.
+        common: with tokens, what is added for all students of a step, ``(T, 3 W)``.
+        token: int64 ``(rows,)``, which row of ``x``; None: its own.
+    """
+
+    x: Tensor
+    common: Tensor | None = None
+    token: Tensor | None = None
+
+
 class _Kernel(NamedTuple):
     """The two C functions; see ``gru_kernel.c``."""
 
@@ -86,9 +101,16 @@ def gru_sequence(gru: nn.GRU, x: Tensor | Embedded) -> Tensor:
         hidden: Tensor = gru(x.dense() if isinstance(x, Embedded) else x)[0]
         return hidden
     weights = _Weights(*gru.all_weights[0])
-    gates = weights.of(x)
-    n_steps, n_students, _ = gates.shape
-    out = _sequence(gates.flatten(0, 1), weights, [n_students] * n_steps, kernel)
+    n_steps, n_students = (x.token if isinstance(x, Embedded) else x).shape[:2]
+    if isinstance(x, Embedded) and x.rest is None and x.has_few_rows:
+        given = _Given(
+            functional.linear(x.table, weights.w_ih),
+            functional.linear(x.clock.squeeze(1), weights.w_ih, weights.b_ih),
+            x.token.flatten(),
+        )
+    else:
+        given = _Given(weights.of(x).flatten(0, 1))
+    out = _sequence(given, weights, [n_students] * n_steps, kernel)
     return out.view(n_steps, n_students, -1)
 
 
@@ -100,7 +122,7 @@ def gru_packed(gru: nn.GRU, x: PackedSequence) -> PackedSequence:
         return hidden
     weights = _Weights(*gru.all_weights[0])
     sizes = x.batch_sizes.tolist()
-    return x._replace(data=_sequence(weights.of(x.data), weights, sizes, kernel))
+    return x._replace(data=_sequence(_Given(weights.of(x.data)), weights, sizes, kernel))
 
 
 def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
@@ -115,20 +137,30 @@ def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
     before, after = hidden.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
     n_students, width = after.shape
     nowhere = after.new_empty(4 * width)
-    kernel.forward(n_students, width, *addresses(gates, g, before, after, nowhere), 0)
+    nothing = gates.new_zeros(3 * width)
+    kernel.forward(
+        n_students,
+        width,
+        *addresses(gates),
+        None,
+        *addresses(nothing, g, before, after, nowhere),
+        0,
+    )
     return after
 
 
-def _sequence(gates: Tensor, weights: _Weights, sizes: list[int], kernel: _Kernel) -> Tensor:
+def _sequence(given: _Given, weights: _Weights, sizes: list[int], kernel: _Kernel) -> Tensor:
     """Outputs ``(rows, W)`` from the products with ``W_ih``, one step after the other."""
+    if given.token is not None and not 0 <= given.token.min() <= given.token.max() < len(given.x):
+        raise IndexError(f"tokens must be in [0, {len(given.x)})")
     out: Tensor = _Sequence.apply(  # type: ignore[no-untyped-call]
-        gates, weights.w_hh, weights.b_hh, sizes, kernel
+        *given, weights.w_hh, weights.b_hh, sizes, kernel
     )
     return out
 
 
 class _Sequence(Function):
-    """From the products with ``W_ih``, ``(rows, 3 W)``, to the outputs, ``(rows, W)``.
+    """From the products with ``W_ih`` to the outputs, ``(rows, W)``.
 
     Step t has ``sizes[t]`` rows, of the students whose sequence is longer than t; they are the
     first of those of step t - 1.
@@ -136,23 +168,33 @@ class _Sequence(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, gates: Tensor, w_hh: Tensor, b_hh: Tensor, sizes: list[int], kernel: _Kernel
+        ctx: Any,
+        x: Tensor,
+        common: Tensor | None,
+        token: Tensor | None,
+        w_hh: Tensor,
+        b_hh: Tensor,
+        sizes: list[int],
+        kernel: _Kernel,
     ) -> Tensor:
-        (n_rows, _), n_students, width = gates.shape, sizes[0], w_hh.shape[1]
-        gates = gates.contiguous()
-        hidden = gates.new_empty(n_students + n_rows, width)  # before step 0, after 0, after 1, ...
+        n_rows, n_students, width = sum(sizes), sizes[0], w_hh.shape[1]
+        x = x.contiguous()
+        common = x.new_zeros(len(sizes), 3 * width) if common is None else common.contiguous()
+        hidden = x.new_empty(n_students + n_rows, width)  # before step 0, after 0, after 1, ...
         hidden[:n_students] = 0
-        saved = gates.new_empty(n_rows, 4 * width)
-        g, w_t = gates.new_empty(n_students, 3 * width), w_hh.t()
-        gates_p, g_p, hidden_p, saved_p = addresses(gates, g, hidden, saved)
+        saved = x.new_empty(n_rows, 4 * width)
+        g, w_t = x.new_empty(n_students, 3 * width), w_hh.t()
+        x_p, common_p, g_p, hidden_p, saved_p = addresses(x, common, g, hidden, saved)
         row = width * _BYTES
         done = 0
-        for n, start in zip(sizes, _starts(sizes), strict=True):
+        for t, (n, start) in enumerate(zip(sizes, _starts(sizes), strict=True)):
             torch.addmm(b_hh, hidden[start : start + n], w_t, out=g[:n])
             kernel.forward(
                 n,
                 width,
-                gates_p + 3 * done * row,
+                x_p if token is not None else x_p + 3 * done * row,
+                _address_of(token, done),
+                common_p + 3 * t * row,
                 g_p,
                 hidden_p + start * row,
                 hidden_p + (n_students + done) * row,
@@ -160,26 +202,31 @@ class _Sequence(Function):
                 4 * width,
             )
             done += n
-        ctx.save_for_backward(hidden, saved, w_hh)
+        ctx.n_x = len(x)
+        ctx.save_for_backward(hidden, saved, w_hh, token)
         ctx.sizes, ctx.kernel = sizes, kernel
         return hidden[n_students:]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # with create_graph=True
             raise RuntimeError("the compiled GRU has no second derivatives: use plain_gru()")
-        hidden, saved, w_hh = ctx.saved_tensors
+        hidden, saved, w_hh, token = ctx.saved_tensors
         sizes, starts = ctx.sizes, _starts(ctx.sizes)
         (done, width), n_students = grad.shape, sizes[0]
         grad = grad.contiguous()
         d = torch.empty_like(saved)
         carry = grad.new_zeros(n_students, width)
+        d_x = d_common = None
+        if token is not None:
+            d_x = grad.new_zeros(ctx.n_x, 3 * width)
+            d_common = grad.new_zeros(len(sizes), 3 * width)
         grad_p, hidden_p, saved_p, carry_p, d_p = addresses(grad, hidden, saved, carry, d)
         row = width * _BYTES
         # Columns q, r, z, n of d: the last three are the gradient by `gates`; the first three that
         # by the products with W_hh, whose rows are in the order n, r, z there.
         by_hidden, w_nrz = d[:, : 3 * width], w_hh.roll(width, 0)
-        for n, start in zip(reversed(sizes), reversed(starts), strict=True):
+        for t, (n, start) in reversed(list(enumerate(zip(sizes, starts, strict=True)))):
             done -= n
             ctx.kernel.backward(
                 n,
@@ -189,6 +236,9 @@ class _Sequence(Function):
                 hidden_p + start * row,
                 carry_p,
                 d_p + 4 * done * row,
+                _address_of(token, done),
+                _address_of(d_x),
+                _address_of(d_common, 3 * t * width),
             )
             if done > 0:
                 carry[:n].addmm_(by_hidden[done : done + n], w_nrz)
@@ -198,7 +248,13 @@ class _Sequence(Function):
             pieces = [hidden[start : start + n] for n, start in zip(sizes, starts, strict=True)]
             before = torch.cat(pieces)
         d_w = (by_hidden.t() @ before).roll(-width, 0)
-        return d[:, width:], d_w, by_hidden.sum(0).roll(-width, 0), None, None
+        d_b = by_hidden.sum(0).roll(-width, 0)
+        return d[:, width:] if d_x is None else d_x, d_common, None, d_w, d_b, None, None
+
+
+def _address_of(values: Tensor | None, first: int = 0) -> int | None:
+    """Of an element; None of nothing."""
+    return None if values is None else values.data_ptr() + first * values.element_size()
 
 
 def _starts(sizes: list[int]) -> list[int]:
@@ -219,7 +275,7 @@ def _load() -> _Kernel | None:
     if library is None:
         return None
     number, address = ctypes.c_int64, ctypes.c_void_p
-    library.gru_forward.argtypes = [number, number, *[address] * 5, number]
-    library.gru_backward.argtypes = [number, number, *[address] * 5]
+    library.gru_forward.argtypes = [number, number, *[address] * 7, number]
+    library.gru_backward.argtypes = [number, number, *[address] * 8]
     library.gru_forward.restype = library.gru_backward.restype = None
     return _Kernel(library.gru_forward, library.gru_backward)

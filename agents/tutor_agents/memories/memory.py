@@ -38,14 +38,18 @@ class Embedded(NamedTuple):
         x = embedding(self.token, self.table) + self.clock
         return x if self.rest is None else x + self.rest
 
+    @property
+    def has_few_rows(self) -> bool:
+        """The tables have fewer rows than there are vectors."""
+        return len(self.table) + self.clock[..., 0].numel() < self.token.numel()
+
     def linear(self, weight: Tensor, bias: Tensor) -> Tensor:
         """``weight x + bias`` of all vectors x, ``(..., N, W')``.
 
-        A linear map of a sum is the sum of the maps: where the tables have fewer rows than there
-        are vectors, their rows are mapped once instead of every vector.
+        A linear map of a sum is the sum of the maps: where the tables have few rows, these are
+        mapped once instead of every vector.
         """
-        n_rows = len(self.table) + self.clock[..., 0].numel()
-        if n_rows >= self.token.numel():
+        if not self.has_few_rows:
             return linear(self.dense(), weight, bias)
         return Embedded(
             linear(self.table, weight),
