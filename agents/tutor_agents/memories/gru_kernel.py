@@ -182,7 +182,8 @@ class _Sequence(Function):
         common = x.new_zeros(len(sizes), 3 * width) if common is None else common.contiguous()
         hidden = x.new_empty(n_students + n_rows, width)  # before step 0, after 0, after 1, ...
         hidden[:n_students] = 0
-        saved = x.new_empty(n_rows, 4 * width)
+        saved_width = 4 * width if any(ctx.needs_input_grad) else 0  # 0: all over the same row
+        saved = x.new_empty(n_rows if saved_width else 1, 4 * width)
         g, w_t = x.new_empty(n_students, 3 * width), w_hh.t()
         x_p, common_p, g_p, hidden_p, saved_p = addresses(x, common, g, hidden, saved)
         row = width * _BYTES
@@ -198,8 +199,8 @@ class _Sequence(Function):
                 g_p,
                 hidden_p + start * row,
                 hidden_p + (n_students + done) * row,
-                saved_p + 4 * done * row,
-                4 * width,
+                saved_p + saved_width * done * _BYTES,
+                saved_width,
             )
             done += n
         ctx.n_x = len(x)
