@@ -291,7 +291,8 @@ def linear_of_parts(layer: nn.Module, *parts: Tensor) -> Tensor:
     weights = torch.split(layer.weight, [part.shape[-1] for part in parts], dim=1)
     x = linear(parts[0], weights[0], layer.bias)
     for part, weight in zip(parts[1:], weights[1:], strict=True):
-        x = x + linear(part, weight)
+        if part.shape[-1]:  # a product with nothing would be a tensor of zeros
+            x = x + linear(part, weight)
     return x
 
 
