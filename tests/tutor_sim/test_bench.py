@@ -75,7 +75,7 @@ def test_ratios_are_taken_within_a_round():
     fast, slow = measured("fast", 0, 100, 300, 1000), measured("slow", 0, 10, 100, 500)
     assert ratio(fast, slow) == Spread(3, 2, 10)
     table = ratio_table([fast], [slow])
-    assert list(table.columns[1].cells) == ["3.00 (2.00 to 10.00)"]
+    assert [list(column.cells) for column in table.columns] == [["slow"], ["3.00 (2.00 – 10.00)"]]
 
 
 def test_the_gate_lets_equal_scores_pass_and_stops_others():

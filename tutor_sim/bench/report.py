@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.box import SIMPLE
 from rich.table import Table
 
 from tutor_sim.bench.rounds import Measured, Spread, ratio
@@ -34,16 +33,13 @@ def check_gate(measured: Sequence[Measured]) -> None:
 
 
 def ratio_table(ours: Sequence[Measured], others: Sequence[Measured]) -> Table:
-    """How many times the steps per CPU-second of each other."""
-    table = _table(
-        "Times the steps per CPU-second of ... (median, lowest to highest of the rounds)"
-    )
-    table.add_column("")
-    for other in others:
-        table.add_column(other.subject.name, justify="right")
+    """How many times theirs our steps per CPU-second are; a row for each other."""
+    table = _table("Steps per CPU-second, ours by theirs: median (range) of the rounds")
+    table.add_column("", no_wrap=True)
     for mine in ours:
-        cells = (_times(ratio(mine, other)) for other in others if other is not mine)
-        table.add_row(mine.subject.name, *cells)
+        table.add_column(mine.subject.name, justify="right", no_wrap=True)
+    for other in others:
+        table.add_row(other.subject.name, *(_times(ratio(mine, other)) for mine in ours))
     return table
 
 
@@ -51,14 +47,14 @@ def figures_table(title: str, measured: Sequence[Measured]) -> Table:
     """One row a subject; wall-clock times are in the JSON."""
     table = _table(title)
     table.add_column("", no_wrap=True)
-    for heading in ("steps/CPU-s", "range", "GiB", "set-up s", "lesson's score"):
+    for heading in ("steps/CPU-s", "range", "GiB", "set-up", "score"):
         table.add_column(heading, justify="right", no_wrap=True)
     for line in measured:
         rate = Spread.of(line.rates)
         table.add_row(
             line.subject.name,
             _si(rate.median),
-            f"{_si(rate.low)} to {_si(rate.high)}",
+            f"{_si(rate.low)} – {_si(rate.high)}",
             f"{line.samples[-1].peak_gib:.2f}",
             f"{line.setup_cpu_s:.1f}",
             _score_text(line),
@@ -92,7 +88,7 @@ def to_json(measured: Sequence[Measured]) -> list[dict[str, Any]]:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    return Table(title=f"\n{title}", title_justify="left", box=None, pad_edge=False)
 
 
 def _score(line: Measured) -> tuple[float, float] | None:
@@ -108,15 +104,15 @@ def _score_text(line: Measured) -> str:
     """With its standard error; of training, from the first round to the last."""
     score = _score(line)
     if score is not None:
-        return f"{score[0]:.4f} ± {score[1]:.4f}"
+        return f"{score[0]:.3f} ± {score[1]:.3f}"
     first, last = line.samples[0].score, line.samples[-1].score
-    return "–" if first is None or last is None else f"{first:.3f} to {last:.3f}"
+    return "–" if first is None or last is None else f"{first:.3f} – {last:.3f}"
 
 
 def _times(times: Spread) -> str:
     digits = 0 if times.median >= 100 else 1 if times.median >= 10 else 2
     low, median, high = (f"{t:.{digits}f}" for t in (times.low, times.median, times.high))
-    return f"{median} ({low} to {high})"
+    return f"{median} ({low} – {high})"
 
 
 def _si(value: float) -> str:
