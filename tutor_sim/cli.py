@@ -56,6 +56,11 @@ PopulationName = Annotated[
         metavar="POPULATION", help="a population file, or one that ships", show_default=False
     ),
 ]
+Rounds = Annotated[int, typer.Option(min=1, help="how often everybody is measured, in turns")]
+Peers = Annotated[
+    bool, typer.Option("--peers", help="others', too; they need the extra tutor-sim[peers]")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 LogFile = Annotated[
     Path, typer.Argument(metavar="LOG.csv", help="CSV or TSV, maybe gzipped", show_default=False)
 ]
@@ -190,7 +195,7 @@ def limit(
         ),
     ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="training seeds for each case")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
     """Compare exact values and tutors with a cases file.
@@ -396,13 +401,6 @@ def new_student(
         typer.echo(f"Check it: tutor-sim check-student {name}.py:{kind}")
         typer.echo(f"Test it: pytest test_{name}.py")
         typer.echo(f"Teach it: tutor-sim compare {name}_experiment.yaml --short")
-
-
-Rounds = Annotated[int, typer.Option(min=1, help="how often everybody is measured, in turns")]
-Peers = Annotated[
-    bool, typer.Option("--peers", help="others', too; they need the extra tutor-sim[peers]")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
 
 
 @bench.command("env")

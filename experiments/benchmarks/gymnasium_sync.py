@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gymnasium
 import numpy as np
-from single_student import K, M, SingleStudent
+from family import K, M
+from single_student import SingleStudent
 
 from tutor_sim.bench.job import Work
 

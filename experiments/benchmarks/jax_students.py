@@ -13,12 +13,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from family import DIFFICULTY_SD, P_FORGET, P_GUESS, P_INIT, P_SLIP, K, M
 from jax import Array
 
 from tutor_sim.bench.job import Work
-
-K, M = 10, 4
-P_INIT, DIFFICULTY_SD, P_SLIP, P_GUESS, P_FORGET = 0.15, 0.5, 0.1, 0.2, 0.005
 
 
 class Student(NamedTuple):

@@ -14,12 +14,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from family import K, M, Settings
 from jax import Array
-from jax_students import K, M, new_lesson, new_student, teach
+from jax_students import new_lesson, new_student, teach
 
 from tutor_sim.bench.job import Work
 
-GAMMA, LAMBDA, CLIP, ENTROPY, VALUE, NORM = 0.95, 0.8, 0.2, 0.003, 0.5, 0.5
+CLIP, VALUE, NORM = 0.2, 0.5, 0.5
 _TOKENS = 2 * K * M + 1
 
 
@@ -82,26 +83,15 @@ class Batch(NamedTuple):
 class Train:
     """Updates: a batch of whole trials, then all passes over it, in one compiled function."""
 
-    def __init__(
-        self,
-        n_students: int,
-        n_lessons: int,
-        n_steps: int,
-        hidden_size: int,
-        epochs: int,
-        minibatches: int,
-    ) -> None:
-        self._steps = n_students * n_lessons * n_steps
-        self._n_lessons = n_lessons
-        network = Network(hidden_size, n_lessons * n_steps)
+    def __init__(self, **settings: Any) -> None:
+        self._settings = s = Settings(**settings)
+        network = Network(s.hidden_size, s.n_trial_steps)
         self._key = jax.random.key(0)
-        empty = jnp.zeros((1, hidden_size)), jnp.zeros(1, jnp.int32), jnp.zeros((), jnp.int32)
+        empty = jnp.zeros((1, s.hidden_size)), jnp.zeros(1, jnp.int32), jnp.zeros((), jnp.int32)
         params = network.init(self._key, *empty)
-        adam = optax.chain(optax.clip_by_global_norm(NORM), optax.adam(1e-3, eps=1e-5))
+        adam = optax.chain(optax.clip_by_global_norm(NORM), optax.adam(s.learning_rate, eps=1e-5))
         self._state = params, adam.init(params)
-        self._update = jax.jit(
-            partial(_update, network, adam, n_students, n_lessons, n_steps, epochs, minibatches)
-        )
+        self._update = jax.jit(partial(_update, network, adam, s))
 
     def prepare(self, round_: int) -> None:
         """Nothing."""
@@ -110,59 +100,56 @@ class Train:
         """One update."""
         self._key, key = jax.random.split(self._key)
         self._state, score = self._update(self._state, key)
-        return Work(self._steps, float(score) / self._n_lessons, None)
+        s = self._settings
+        return Work(s.n_students * s.n_trial_steps, float(score) / s.n_lessons, None)
 
 
 def _update(
     network: Network,
     adam: optax.GradientTransformation,
-    n: int,
-    n_lessons: int,
-    n_steps: int,
-    epochs: int,
-    minibatches: int,
+    s: Settings,
     state: tuple[Any, Any],
     key: Array,
 ) -> tuple[tuple[Any, Any], Array]:
     k_roll, k_pass = jax.random.split(key)
-    batch = _roll_out(network, state[0], k_roll, n, n_lessons, n_steps)
+    batch = _roll_out(network, state[0], k_roll, s)
 
     def gae(carry: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[tuple, Array]:
         advantage, later = carry
         reward, value = now
-        advantage = reward + GAMMA * later - value + GAMMA * LAMBDA * advantage
+        advantage = reward + s.discount * (later + s.gae_lambda * advantage) - value
         return (advantage, value), advantage
 
-    zero = jnp.zeros(n)
+    zero = jnp.zeros(s.n_students)
     _, raw = jax.lax.scan(gae, (zero, zero), (batch.reward, batch.value), reverse=True)
     target = raw + batch.value
     advantage = (raw - raw.mean()) / (raw.std() + 1e-8)
 
     def minibatch(state: tuple[Any, Any], index: Array) -> tuple[tuple[Any, Any], Array]:
         part = jax.tree.map(lambda x: x[:, index], (batch, advantage, target))
-        loss, gradient = jax.value_and_grad(partial(_loss, network))(state[0], *part)
+        loss, gradient = jax.value_and_grad(partial(_loss, network, s.entropy_weight))(
+            state[0], *part
+        )
         change, moments = adam.update(gradient, state[1], state[0])
         return (optax.apply_updates(state[0], change), moments), loss
 
     def epoch(state: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], Array]:
-        order = jax.random.permutation(key, n).reshape(minibatches, -1)
+        order = jax.random.permutation(key, s.n_students).reshape(s.minibatches, -1)
         return jax.lax.scan(minibatch, state, order)
 
-    state, _ = jax.lax.scan(epoch, state, jax.random.split(k_pass, epochs))
+    state, _ = jax.lax.scan(epoch, state, jax.random.split(k_pass, s.epochs))
     return state, batch.reward.sum(0).mean()
 
 
-def _roll_out(
-    network: Network, params: Any, key: Array, n: int, n_lessons: int, n_steps: int
-) -> Batch:
+def _roll_out(network: Network, params: Any, key: Array, s: Settings) -> Batch:
     def step(carry: tuple[Any, ...], now: tuple[Array, Array]) -> tuple[tuple[Any, ...], Batch]:
         student, memory, token = carry
         t, key = now
         k_lesson, k_action, k_step = jax.random.split(key, 3)
         student = jax.lax.cond(
-            (t > 0) & (t % n_steps == 0),
-            lambda s: new_lesson(k_lesson, s.logit),
-            lambda s: s,
+            (t > 0) & (t % s.n_steps == 0),
+            lambda same: new_lesson(k_lesson, same.logit),
+            lambda same: same,
             student,
         )
         memory, logits, value = network.apply(params, memory, token, t)
@@ -173,7 +160,7 @@ def _roll_out(
         return (student, memory, 2 * action + correct), seen
 
     k_new, k_steps = jax.random.split(key)
-    steps = n_lessons * n_steps
+    n, steps = s.n_students, s.n_trial_steps
     start = (
         new_student(k_new, (n,)),
         jnp.zeros((n, network.width)),
@@ -183,7 +170,14 @@ def _roll_out(
     return batch
 
 
-def _loss(network: Network, params: Any, batch: Batch, advantage: Array, target: Array) -> Array:
+def _loss(
+    network: Network,
+    entropy_weight: float,
+    params: Any,
+    batch: Batch,
+    advantage: Array,
+    target: Array,
+) -> Array:
     t = jnp.arange(len(batch.token))
 
     def step(memory: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -198,4 +192,4 @@ def _loss(network: Network, params: Any, batch: Batch, advantage: Array, target:
     surrogate = jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - CLIP, 1 + CLIP) * advantage)
     entropy = -(jnp.exp(every) * every).sum(-1).mean()
     error = 0.5 * jnp.square(value - target).mean()
-    return -surrogate.mean() - ENTROPY * entropy + VALUE * error
+    return -surrogate.mean() - entropy_weight * entropy + VALUE * error

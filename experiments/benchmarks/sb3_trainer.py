@@ -8,9 +8,11 @@ separate inputs it hardly learns.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from family import Settings
 from sb3_contrib import RecurrentPPO
 from single_student import SingleStudent
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -21,33 +23,25 @@ from tutor_sim.bench.job import Work
 class Train:
     """Updates: a batch of whole trials, then all passes over it."""
 
-    def __init__(
-        self,
-        n_students: int,
-        n_lessons: int,
-        n_steps: int,
-        hidden_size: int,
-        epochs: int,
-        minibatches: int,
-    ) -> None:
+    def __init__(self, **settings: Any) -> None:
         torch.manual_seed(0)
-        self._trial, self._n_students, self._n_lessons = n_lessons * n_steps, n_students, n_lessons
-        envs = DummyVecEnv([partial(SingleStudent, n_lessons, n_steps, True)] * n_students)
+        self._settings = s = Settings(**settings)
+        envs = DummyVecEnv([partial(SingleStudent, s.n_lessons, s.n_steps, True)] * s.n_students)
         self._model = RecurrentPPO(
             "MlpLstmPolicy",
             envs,
-            n_steps=self._trial,
-            batch_size=self._trial * n_students // minibatches,
-            n_epochs=epochs,
-            learning_rate=1e-3,
-            gamma=0.95,
-            gae_lambda=0.8,
-            ent_coef=0.003,
+            n_steps=s.n_trial_steps,
+            batch_size=s.n_trial_steps * s.n_students // s.minibatches,
+            n_epochs=s.epochs,
+            learning_rate=s.learning_rate,
+            gamma=s.discount,
+            gae_lambda=s.gae_lambda,
+            ent_coef=s.entropy_weight,
             policy_kwargs={
-                "lstm_hidden_size": hidden_size,
+                "lstm_hidden_size": s.hidden_size,
                 "shared_lstm": True,
                 "enable_critic_lstm": False,
-                "net_arch": {"pi": [hidden_size], "vf": [2 * hidden_size, hidden_size]},
+                "net_arch": {"pi": [s.hidden_size], "vf": [2 * s.hidden_size, s.hidden_size]},
                 "activation_fn": torch.nn.Tanh,
             },
             seed=0,
@@ -60,8 +54,9 @@ class Train:
 
     def work(self) -> Work:
         """One update."""
-        steps = self._trial * self._n_students
+        n_students, n_lessons = self._settings.n_students, self._settings.n_lessons
+        steps = self._settings.n_trial_steps * n_students
         self._model.learn(steps, reset_num_timesteps=not self._begun)
         self._begun = True
         rewards = self._model.rollout_buffer.rewards  # swapped and flattened by then, or (T, N)
-        return Work(steps, float(np.sum(rewards)) / self._n_students / self._n_lessons, None)
+        return Work(steps, float(np.sum(rewards)) / n_students / n_lessons, None)

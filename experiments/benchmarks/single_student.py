@@ -14,10 +14,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from family import DIFFICULTY_SD, P_FORGET, P_GUESS, P_INIT, P_SLIP, K, M
 from numpy.typing import NDArray
-
-K, M = 10, 4
-P_INIT, DIFFICULTY_SD, P_SLIP, P_GUESS, P_FORGET = 0.15, 0.5, 0.1, 0.2, 0.005
 
 
 class SingleStudent(gymnasium.Env[NDArray[np.float32], int]):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from rich.console import Console
 
 from tutor_envs.classroom import Classroom
@@ -12,17 +10,16 @@ from tutor_envs.population_files import POPULATIONS, load_population
 from tutor_envs.students import STUDENT_MODELS
 from tutor_sim.bench.job import Subject
 from tutor_sim.bench.ours import task_of
-from tutor_sim.bench.peers import FAMILY, check_repository, peer
+from tutor_sim.bench.peers import FAMILY, TRIAL, check_repository, peer
 from tutor_sim.bench.report import (
     check_gate,
     figures_table,
+    print_json,
     ratio_table,
     shares_table,
-    to_json,
 )
-from tutor_sim.bench.rounds import Measured, Spread, measure
+from tutor_sim.bench.rounds import Measured, measure
 
-_TRIAL = {"n_lessons": 4, "n_steps": 64}
 _SMALL, _LARGE = 1_024, 16_384
 _PEER_STUDENTS = 64
 _ACTION_BYTES, _REWARD_BYTES = 8, 4
@@ -55,29 +52,28 @@ def bench_env(
     # One after the other: they are not compared with each other.
     models = [m for name in STUDENT_MODELS for m in measure([_model(name)], n_rounds, log.print)]
     if as_json:
-        figures = {"rounds": n_rounds, "subjects": to_json([*measured, *models])}
-        console.print_json(json.dumps(figures, allow_nan=False))
+        print_json([*measured, *models], console)
     else:
         console.print(figures_table(f"Built-in student models, {_LARGE:,} students", models))
 
 
 def _family(n_students: int) -> Subject:
-    settings = {"population": str(FAMILY), "n_students": n_students, **_TRIAL}
+    settings = {"population": str(FAMILY), "n_students": n_students, **TRIAL}
     return Subject(f"ours, {n_students:,}", "tutor_sim.bench.ours:Simulate", settings)
 
 
 def _model(name: str) -> Subject:
-    settings = {"population": str(POPULATIONS[name]), "n_students": _LARGE, **_TRIAL}
+    settings = {"population": str(POPULATIONS[name]), "n_students": _LARGE, **TRIAL}
     return Subject(name, "tutor_sim.bench.ours:Simulate", settings | {"n_lessons": 1})
 
 
 def _peers() -> list[Subject]:
-    vector = _TRIAL | {"n_students": _PEER_STUDENTS}
+    vector = TRIAL | {"n_students": _PEER_STUDENTS}
     jax = [
         peer(
             f"JAX, {style} {n:,}",
             "jax_students.py:Simulate",
-            _TRIAL | {"n_students": n, "style": style},
+            TRIAL | {"n_students": n, "style": style},
         )
         for style in ("gymnax", "lockstep")
         for n in (_SMALL, _LARGE)
@@ -87,15 +83,13 @@ def _peers() -> list[Subject]:
 
 def _shares(ours: Measured, copies: Measured, numbers: Measured) -> dict[str, tuple[float, float]]:
     """What a step must move and draw, at the rates of the machine."""
-    classroom = Classroom(load_population(FAMILY), task_of(**_TRIAL))
+    classroom = Classroom(load_population(FAMILY), task_of(**TRIAL))
     students = student_indices(Split.TRAIN, 1)
     classroom.begin_trial(students)
     truth, lanes = classroom.truth, classroom.model.n_step_uniforms
     read_and_written = [*truth.latents.values(), *truth.state.values(), *truth.state.values()]
     moved = sum(tensor.nbytes for tensor in read_and_written) + 2 * _ACTION_BYTES + _REWARD_BYTES
-    rate = Spread.of(ours.rates).median
-    bytes_per_s = Spread.of(copies.rates).median
-    numbers_per_s = Spread.of(numbers.rates).median
+    rate, bytes_per_s, numbers_per_s = (m.rate.median for m in (ours, copies, numbers))
     return {
         f"moving {moved} bytes a step": (bytes_per_s / moved, rate * moved / bytes_per_s),
         f"drawing {lanes} random numbers": (numbers_per_s / lanes, rate * lanes / numbers_per_s),

@@ -50,7 +50,10 @@ class Subject(NamedTuple):
 
 
 def load(make: str) -> Callable[..., Job]:
-    """The function that makes a job; a file is imported with its folder on the path."""
+    """The function that makes a job; a file is imported with its folder on the path.
+
+    Nothing of ours is imported for it: a peer's process must not hold what it has no use for.
+    """
     where, _, function = make.rpartition(":")
     if where.endswith(".py"):
         path = Path(where).resolve()

@@ -10,6 +10,8 @@ from tutor_sim.bench.job import Subject
 FOLDER = Path(__file__).parents[2] / "experiments" / "benchmarks"
 FAMILY = FOLDER / "family.yaml"
 """The students that all subjects of a comparison share."""
+TRIAL = {"n_lessons": 4, "n_steps": 64}
+"""How long they are taught."""
 
 
 def check_repository() -> None:

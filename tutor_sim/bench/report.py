@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from tutor_sim.bench.rounds import Measured, Spread, ratio
@@ -50,7 +52,7 @@ def figures_table(title: str, measured: Sequence[Measured]) -> Table:
     for heading in ("steps/CPU-s", "range", "GiB", "set-up", "score"):
         table.add_column(heading, justify="right", no_wrap=True)
     for line in measured:
-        rate = Spread.of(line.rates)
+        rate = line.rate
         table.add_row(
             line.subject.name,
             _si(rate.median),
@@ -71,6 +73,12 @@ def shares_table(limits: Mapping[str, tuple[float, float]]) -> Table:
     for name, (most, share) in limits.items():
         table.add_row(name, _si(most), f"{share:.1%}")
     return table
+
+
+def print_json(measured: Sequence[Measured], console: Console) -> None:
+    """Everything."""
+    figures = {"rounds": len(measured[0].samples), "subjects": to_json(measured)}
+    console.print_json(json.dumps(figures, allow_nan=False))
 
 
 def to_json(measured: Sequence[Measured]) -> list[dict[str, Any]]:

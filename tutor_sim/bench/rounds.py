@@ -47,9 +47,9 @@ class Measured(NamedTuple):
     samples: list[Sample]
 
     @property
-    def rates(self) -> list[float]:
-        """Steps per CPU-second, by round."""
-        return [sample.rate for sample in self.samples]
+    def rate(self) -> Spread:
+        """Steps per CPU-second."""
+        return Spread.of([sample.rate for sample in self.samples])
 
 
 class Spread(NamedTuple):
@@ -67,7 +67,8 @@ class Spread(NamedTuple):
 
 def ratio(ours: Measured, other: Measured) -> Spread:
     """How many times the steps per CPU-second of another, round by round."""
-    return Spread.of([a / b for a, b in zip(ours.rates, other.rates, strict=True)])
+    rounds = zip(ours.samples, other.samples, strict=True)
+    return Spread.of([a.rate / b.rate for a, b in rounds])
 
 
 def measure(

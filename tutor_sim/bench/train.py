@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rich.console import Console
 
 from tutor_sim.bench.job import Subject
-from tutor_sim.bench.peers import FAMILY, check_repository, peer
-from tutor_sim.bench.report import figures_table, ratio_table, shares_table, to_json
-from tutor_sim.bench.rounds import Measured, Spread, measure
+from tutor_sim.bench.peers import FAMILY, TRIAL, check_repository, peer
+from tutor_sim.bench.report import figures_table, print_json, ratio_table, shares_table
+from tutor_sim.bench.rounds import Measured, measure
 
-_TRIAL = {"n_lessons": 4, "n_steps": 64}
 _N_ACTIONS = 40
-_WIDTH, _EPOCHS, _MINIBATCHES = 128, 4, 4
+_WIDTH, _EPOCHS = 128, 4
+_PPO = {
+    "hidden_size": _WIDTH,
+    "epochs": _EPOCHS,
+    "minibatches": 4,
+    "learning_rate": 1e-3,
+    "discount": 0.95,
+    "gae_lambda": 0.8,
+    "entropy_weight": 0.003,
+}
+"""The same for all."""
 _BACKWARD = 2
 """Times the operations of the forward pass."""
 
@@ -47,38 +55,26 @@ def bench_train(
             console.print(figures_table(f"Updates of {n:,} trials of 256 actions", competing))
             console.print(shares_table(_shares(competing[0], most)))
     if as_json:
-        figures = {"rounds": n_rounds, "subjects": to_json(everything)}
-        console.print_json(json.dumps(figures, allow_nan=False))
+        print_json(everything, console)
 
 
 def _ours(n_trials: int) -> Subject:
     learner = {
         "algorithm": "rl2",
         "n_trials": n_trials,
-        "minibatches": _MINIBATCHES,
-        "epochs": _EPOCHS,
-        "hidden_size": _WIDTH,
         "total_steps": 10**9,
         # What the peers do, too, and no more.
         "critic": "shared",
         "belief_weight": 0,
         "expected_rewards": False,
-        "learning_rate": 1e-3,
-        "discount": 0.95,
-        "gae_lambda": 0.8,
-        "entropy_weight": 0.003,
+        **_PPO,
     }
-    settings = {"population": str(FAMILY), "learner": learner, **_TRIAL}
+    settings = {"population": str(FAMILY), "learner": learner, **TRIAL}
     return Subject(f"ours, {n_trials:,}", "tutor_sim.bench.ours:Train", settings)
 
 
 def _peers(n_trials: int) -> list[Subject]:
-    settings: dict[str, Any] = _TRIAL | {
-        "n_students": n_trials,
-        "hidden_size": _WIDTH,
-        "epochs": _EPOCHS,
-        "minibatches": _MINIBATCHES,
-    }
+    settings: dict[str, Any] = {"n_students": n_trials, **TRIAL, **_PPO}
     return [
         peer(f"JAX, {n_trials:,}", "jax_trainer.py:Train", settings),
         peer(f"sb3-contrib, {n_trials:,}", "sb3_trainer.py:Train", settings),
@@ -88,8 +84,8 @@ def _peers(n_trials: int) -> list[Subject]:
 def _shares(ours: Measured, products: Measured) -> dict[str, tuple[float, float]]:
     """What the products of an update cost at the rate of large ones."""
     flop = flop_per_step(_WIDTH, _N_ACTIONS, _EPOCHS)
-    most = Spread.of(products.rates).median / flop
-    share = Spread.of(ours.rates).median / most
+    most = products.rate.median / flop
+    share = ours.rate.median / most
     return {f"{flop / 1e6:.2f} MFLOP of products in float32": (most, share)}
 
 
