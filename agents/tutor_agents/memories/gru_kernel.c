@@ -1,17 +1,31 @@
-/* The gates of a GRU for one step of a batch; equations and layouts in gru_kernel.py.
+/* A GRU over whole sequences of a batch; equations and layouts in gru_kernel.py.
  *
  * Plain loops that a compiler turns into vector instructions: hence an exp of our own, without
- * branches or calls. Rows are students; all arrays are float, row-major and dense but for `saved`,
- * whose rows lie `saved_stride` apart (0: nothing is kept, every row writes to the same place).
+ * branches or calls, and products block by block. Rows are students; all arrays are float, row-major
+ * and dense but for `saved`, whose rows lie `saved_stride` apart (0: nothing is kept, every row
+ * writes to the same place). `width` is a multiple of 2 LANES. Step t has the rows from starts[t] to
+ * starts[t + 1] of x, grad, saved and d, no more than the step before; `hidden` holds the memories
+ * before step 0, after step 0, after step 1, ...
  */
 #include <stdint.h>
 #include <string.h>
 
 #if defined(__clang__)
 #define INDEPENDENT _Pragma("clang loop vectorize(enable)")
+#define UNROLLED _Pragma("unroll")
 #else
 #define INDEPENDENT _Pragma("GCC ivdep")
+#define UNROLLED _Pragma("GCC unroll 16")
 #endif
+
+/* Sums of a block of ROWS x 3 vectors fit into the registers. */
+#if defined(__AVX512F__)
+enum { LANES = 16, ROWS = 8 };
+#else
+enum { LANES = 8, ROWS = 4 };
+#endif
+typedef float vector __attribute__((vector_size(4 * LANES)));
+typedef float anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 /* exp(x), relative error about 1e-7; x is held within [-87, 87], where nothing over- or underflows.
  * 2^n times a polynomial in what remains, |f| <= ln(2) / 2; coefficients: Cephes 2.2, expf.c
@@ -43,62 +57,136 @@ static inline float hyperbolic_tangent(float x) {
     return 1.0f - 2.0f / (1.0f + exp_within_range(2.0f * x));
 }
 
-/* The sum of x and `common` is W_ih u + b_ih, and g is W_hh h + b_hh, 3 width wide in the order
- * r, z, n: `common` for all rows, x and g row by row, but with tokens the row of x is the token;
- * before = h and after, (rows, width); saved, (rows, 4 width): W_hn h + b_hn, r, z, n. */
-void gru_forward(int64_t rows, int64_t width, const float *x, const int64_t *token,
-                 const float *common, const float *g, const float *before, float *after,
-                 float *saved, int64_t saved_stride) {
-    const float *cr = common, *cz = cr + width, *cn = cz + width;
-    for (int64_t row = 0; row < rows; row++) {
-        const float *xr = x + (token ? token[row] : row) * 3 * width;
-        const float *xz = xr + width, *xn = xz + width;
-        const float *gr = g + row * 3 * width, *gz = gr + width, *gn = gz + width;
-        const float *h = before + row * width;
-        float *out = after + row * width;
-        float *q = saved + row * saved_stride, *r = q + width, *z = r + width, *n = z + width;
-        INDEPENDENT
-        for (int64_t j = 0; j < width; j++) {
-            float r_j = sigmoid(xr[j] + cr[j] + gr[j]);
-            float z_j = sigmoid(xz[j] + cz[j] + gz[j]);
-            float n_j = hyperbolic_tangent(xn[j] + cn[j] + r_j * gn[j]);
-            out[j] = n_j + z_j * (h[j] - n_j);
-            q[j] = gn[j];
-            r[j] = r_j;
-            z[j] = z_j;
-            n[j] = n_j;
+/* out (R, C LANES), dense = a (R, depth), rows `stride` apart, times panel (depth, C LANES) */
+#define MULTIPLY(NAME, R, C)                                                                      \
+    static void NAME(int64_t depth, const float *a, int64_t stride, const float *panel,           \
+                     float *out) {                                                                \
+        vector sum[R][C] = {{{0}}};                                                               \
+        for (int64_t k = 0; k < depth; k++) {                                                     \
+            vector w[C];                                                                          \
+            UNROLLED for (int c = 0; c < C; c++) w[c] =                                           \
+                *(const anywhere *)(panel + (k * C + c) * LANES);                                 \
+            UNROLLED for (int r = 0; r < R; r++) {                                                \
+                UNROLLED for (int c = 0; c < C; c++) sum[r][c] += a[r * stride + k] * w[c];       \
+            }                                                                                     \
+        }                                                                                         \
+        UNROLLED for (int r = 0; r < R; r++) {                                                    \
+            UNROLLED for (int c = 0; c < C; c++) *(anywhere *)(out + (r * C + c) * LANES) =       \
+                sum[r][c];                                                                        \
+        }                                                                                         \
+    }
+MULTIPLY(rows_by_gates, ROWS, 3)
+MULTIPLY(row_by_gates, 1, 3)
+MULTIPLY(rows_by_pair, ROWS, 2)
+MULTIPLY(row_by_pair, 1, 2)
+
+/* W_hh, (3 width, width) in the order r, z, n, as the panels that the products read from start to
+ * end: `forward` has for each LANES units [width][r, z, n][LANES], `backward` for each 2 LANES
+ * inputs [n, r, z][width][2 LANES]; both 3 width x width, `backward` may be left out (0). */
+void gru_pack(int64_t width, const float *w_hh, float *forward, float *backward) {
+    for (int64_t j = 0; j < width; j += LANES)
+        for (int64_t k = 0; k < width; k++)
+            for (int gate = 0; gate < 3; gate++)
+                for (int l = 0; l < LANES; l++)
+                    *forward++ = w_hh[(gate * width + j + l) * width + k];
+    for (int64_t j = 0; backward && j < width; j += 2 * LANES)
+        for (int gate = 2; gate < 5; gate++)
+            for (int64_t k = 0; k < width; k++)
+                for (int l = 0; l < 2 * LANES; l++)
+                    *backward++ = w_hh[(gate % 3 * width + k) * width + j + l];
+}
+
+/* The sum of x and `common` is W_ih u + b_ih, 3 width wide in the order r, z, n: `common` for all
+ * rows of a step, x row by row, but with tokens the row of x is the token. The memories after each
+ * step are written to `hidden`, what the way back needs to saved, (rows, 4 width): W_hn h + b_hn,
+ * r, z, n. `panels` is what gru_pack made for this direction. */
+void gru_forward(int64_t n_steps, const int64_t *starts, int64_t width, const float *x,
+                 const int64_t *token, const float *common, const float *panels, const float *b_hh,
+                 float *hidden, float *saved, int64_t saved_stride) {
+    const float *before = hidden;
+    float *after = hidden + starts[1] * width;
+    for (int64_t t = 0; t < n_steps; t++) {
+        int64_t first = starts[t], n_rows = starts[t + 1] - first;
+        for (int64_t j = 0; j < width; j += LANES) {
+            const float *c = common + t * 3 * width + j, *b = b_hh + j, *panel = panels + j * 3 * width;
+            for (int64_t row = 0, n = ROWS; row < n_rows; row += n) {
+                float product[ROWS][3][LANES];
+                if (n_rows - row < ROWS) n = 1;
+                (n == 1 ? row_by_gates : rows_by_gates)(width, before + row * width, width, panel,
+                                                        product[0][0]);
+                for (int64_t i = 0; i < n; i++) {
+                    int64_t at = first + row + i;
+                    const float *u = x + (token ? token[at] : at) * 3 * width + j;
+                    const float *h = before + (row + i) * width + j;
+                    float *out = after + (row + i) * width + j;
+                    float *kept = saved + at * saved_stride + j;
+                    const float *gr = product[i][0], *gz = product[i][1], *gn = product[i][2];
+                    INDEPENDENT
+                    for (int l = 0; l < LANES; l++) {
+                        float r = sigmoid(u[l] + c[l] + (gr[l] + b[l]));
+                        float z = sigmoid(u[width + l] + c[width + l] + (gz[l] + b[width + l]));
+                        float q = gn[l] + b[2 * width + l];
+                        float n = hyperbolic_tangent(u[2 * width + l] + c[2 * width + l] + r * q);
+                        out[l] = n + z * (h[l] - n);
+                        kept[l] = q;
+                        kept[width + l] = r;
+                        kept[2 * width + l] = z;
+                        kept[3 * width + l] = n;
+                    }
+                }
+            }
         }
+        before = after;
+        after += n_rows * width;
     }
 }
 
-/* grad: of the loss by the output of this step; carry: by the same, from later steps, and on
- * return the part of the gradient by `before` that does not pass through the gates;
- * d, (rows, 4 width): by W_hn h + b_hn, and by the arguments of r, z and n. With tokens the last
- * three are added to d_x, at the row of the token, and to d_common. */
-void gru_backward(int64_t rows, int64_t width, const float *grad, const float *saved,
-                  const float *before, float *carry, float *d, const int64_t *token, float *d_x,
-                  float *d_common) {
-    for (int64_t row = 0; row < rows; row++) {
-        const float *q = saved + row * 4 * width, *r = q + width, *z = r + width, *n = z + width;
-        const float *h = before + row * width, *out = grad + row * width;
-        float *later = carry + row * width;
-        float *dq = d + row * 4 * width, *dr = dq + width, *dz = dr + width, *dn = dz + width;
-        INDEPENDENT
-        for (int64_t j = 0; j < width; j++) {
-            float dh = later[j] + out[j];
-            float dn_j = dh * (1.0f - z[j]) * (1.0f - n[j] * n[j]);
-            dq[j] = dn_j * r[j];
-            dr[j] = dn_j * q[j] * r[j] * (1.0f - r[j]);
-            dz[j] = dh * (h[j] - n[j]) * z[j] * (1.0f - z[j]);
-            dn[j] = dn_j;
-            later[j] = dh * z[j];
+/* Back from step `last` - 1 to step `first`. grad: of the loss by the outputs; carry (rows of
+ * step 0, width): by the memories after step `last` - 1, through the later steps, and on return by
+ * those before step `first`; d, (rows from starts[first] on, 4 width): by W_hn h + b_hn, and by the
+ * arguments of r, z and n. With tokens the last three are added to d_x, at the row of the token,
+ * and to d_common. */
+void gru_backward(int64_t first, int64_t last, const int64_t *starts, int64_t width,
+                  const float *grad, const float *saved, const float *hidden, const float *panels,
+                  float *carry, float *d, const int64_t *token, float *d_x, float *d_common) {
+    for (int64_t t = last - 1; t >= first; t--) {
+        int64_t n_rows = starts[t + 1] - starts[t];
+        const float *before = t == 0 ? hidden : hidden + (starts[1] + starts[t - 1]) * width;
+        float *d_t = d + (starts[t] - starts[first]) * 4 * width;
+        for (int64_t row = 0; row < n_rows; row++) {
+            int64_t at = starts[t] + row;
+            const float *q = saved + at * 4 * width, *r = q + width, *z = r + width, *n = z + width;
+            const float *h = before + row * width, *out = grad + at * width;
+            float *later = carry + row * width;
+            float *dq = d_t + row * 4 * width, *dr = dq + width, *dz = dr + width, *dn = dz + width;
+            INDEPENDENT
+            for (int64_t j = 0; j < width; j++) {
+                float dh = later[j] + out[j];
+                float dn_j = dh * (1.0f - z[j]) * (1.0f - n[j] * n[j]);
+                dq[j] = dn_j * r[j];
+                dr[j] = dn_j * q[j] * r[j] * (1.0f - r[j]);
+                dz[j] = dh * (h[j] - n[j]) * z[j] * (1.0f - z[j]);
+                dn[j] = dn_j;
+                later[j] = dh * z[j];
+            }
+            if (!token) continue;
+            float *of_token = d_x + token[at] * 3 * width, *common = d_common + t * 3 * width;
+            INDEPENDENT
+            for (int64_t j = 0; j < 3 * width; j++) {
+                of_token[j] += dr[j];
+                common[j] += dr[j];
+            }
         }
-        if (!token) continue;
-        float *of_token = d_x + token[row] * 3 * width;
-        INDEPENDENT
-        for (int64_t j = 0; j < 3 * width; j++) {
-            of_token[j] += dr[j];
-            d_common[j] += dr[j];
+        for (int64_t j = 0; j < width; j += 2 * LANES) {
+            for (int64_t row = 0, n = ROWS; row < n_rows; row += n) {
+                float product[ROWS][2 * LANES];
+                if (n_rows - row < ROWS) n = 1;
+                (n == 1 ? row_by_pair : rows_by_pair)(3 * width, d_t + row * 4 * width, 4 * width,
+                                                      panels + j * 3 * width, product[0]);
+                for (int64_t i = 0; i < n; i++)
+                    for (int l = 0; l < 2 * LANES; l++)
+                        carry[(row + i) * width + j + l] += product[i][l];
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-"""A GRU over whole sequences on the CPU: one matrix product and one pass over the gates a step.
+"""A GRU over whole sequences on the CPU, in one compiled loop over the steps.
 
 The equations are those of ``torch.nn.GRU`` (Cho et al. 2014, arXiv 1406.1078), for input u_t::
 
@@ -8,11 +8,12 @@ The equations are those of ``torch.nn.GRU`` (Cho et al. 2014, arXiv 1406.1078), 
     h'    = n + z (h - n)
 
 The products with ``W_ih`` are one product for all steps (of a table's rows, where inputs are looked
-up in one), those with ``W_hh`` one for each step, and between two of these a small C function
-(``gru_kernel.c``) computes all gates of all students in one pass, forward or backward.
-``torch.nn.GRU`` is the reference (the tests ask for equality up to rounding) and takes over where
-this does not apply: on other devices, in other precisions, inside ``plain_gru()``, and where there
-is no C compiler (see :mod:`tutor_envs.native`).
+up in one). The rest is a C function (``gru_kernel.c``) that goes from step to step: products with
+``W_hh`` for a few students and units at a time, whose gates follow while the sums are at hand. On
+the way back the gradient of ``W_hh`` is one product for some hundred rows, while these are in the
+cache. ``torch.nn.GRU`` is the reference (the tests ask for equality up to rounding) and takes over
+where this does not apply: on other devices, in other precisions, inside ``plain_gru()``, and where
+there is no C compiler (see :mod:`tutor_envs.native`).
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ from torch.nn.utils.rnn import PackedSequence
 from tutor_agents.memories.memory import Embedded
 from tutor_envs.native import addresses, load_library
 
-_BYTES = 4
-"""Of a float."""
+_UNITS = 32
+"""The C functions take widths that are multiples of this; zeros are added to others."""
+_CHUNK_ROWS = 256
+"""Of the way back that are computed before their share of the gradient of ``W_hh`` is."""
 _wanted: ContextVar[bool] = ContextVar("gru_kernel_wanted", default=True)
 
 
@@ -47,6 +50,18 @@ class _Weights(NamedTuple):
     w_hh: Tensor
     b_ih: Tensor
     b_hh: Tensor
+
+    @classmethod
+    def padded(cls, gru: nn.GRU) -> _Weights:
+        """With units added that stay at zero and that nobody hears."""
+        missing = -gru.hidden_size % _UNITS
+        weights = cls(*gru.all_weights[0])
+        if not missing:
+            return weights
+        by_gate = [w.view(3, gru.hidden_size, *w.shape[1:]) for w in weights]
+        pads = [(0, 0, 0, missing), (0, missing, 0, missing), (0, missing), (0, missing)]
+        padded = (functional.pad(*pair).flatten(0, 1) for pair in zip(by_gate, pads, strict=True))
+        return cls(*padded)
 
     def of(self, x: Tensor | Embedded) -> Tensor:
         """The products ``(..., 3 W)`` of inputs with ``W_ih``."""
@@ -70,10 +85,18 @@ class _Given(NamedTuple):
 
 
 class _Kernel(NamedTuple):
-    """The two C functions; see ``gru_kernel.c``."""
+    """The C functions; see ``gru_kernel.c``."""
 
+    pack: Any
     forward: Any
     backward: Any
+
+    def panels(self, w_hh: Tensor, *, both: bool) -> tuple[Tensor, Tensor | None]:
+        """``W_hh`` in the order in which the way forward, and the way back if wanted, reads it."""
+        w_hh = w_hh.detach().contiguous()
+        forward, back = torch.empty_like(w_hh), torch.empty_like(w_hh) if both else None
+        self.pack(w_hh.shape[1], *addresses(w_hh, forward), _address_of(back))
+        return forward, back
 
 
 @contextlib.contextmanager
@@ -100,7 +123,7 @@ def gru_sequence(gru: nn.GRU, x: Tensor | Embedded) -> Tensor:
     if kernel is None:
         hidden: Tensor = gru(x.dense() if isinstance(x, Embedded) else x)[0]
         return hidden
-    weights = _Weights(*gru.all_weights[0])
+    weights = _Weights.padded(gru)
     n_steps, n_students = (x.token if isinstance(x, Embedded) else x).shape[:2]
     if isinstance(x, Embedded) and x.rest is None and x.has_few_rows:
         given = _Given(
@@ -111,7 +134,7 @@ def gru_sequence(gru: nn.GRU, x: Tensor | Embedded) -> Tensor:
     else:
         given = _Given(weights.of(x).flatten(0, 1))
     out = _sequence(given, weights, [n_students] * n_steps, kernel)
-    return out.view(n_steps, n_students, -1)
+    return out.view(n_steps, n_students, -1)[..., : gru.hidden_size]
 
 
 def gru_packed(gru: nn.GRU, x: PackedSequence) -> PackedSequence:
@@ -120,9 +143,9 @@ def gru_packed(gru: nn.GRU, x: PackedSequence) -> PackedSequence:
     if kernel is None:
         hidden: PackedSequence = gru(x)[0]
         return hidden
-    weights = _Weights(*gru.all_weights[0])
-    sizes = x.batch_sizes.tolist()
-    return x._replace(data=_sequence(_Given(weights.of(x.data)), weights, sizes, kernel))
+    weights = _Weights.padded(gru)
+    out = _sequence(_Given(weights.of(x.data)), weights, x.batch_sizes.tolist(), kernel)
+    return x._replace(data=out[:, : gru.hidden_size])
 
 
 def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
@@ -131,22 +154,14 @@ def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
     if kernel is None or torch.is_grad_enabled():
         after: Tensor = gru(x.unsqueeze(0), hidden.unsqueeze(0))[1][0]
         return after
-    weights = _Weights(*gru.all_weights[0])
-    gates = weights.of(x)
-    g = functional.linear(hidden, weights.w_hh, weights.b_hh)
-    before, after = hidden.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
-    n_students, width = after.shape
-    nowhere = after.new_empty(4 * width)
-    nothing = gates.new_zeros(3 * width)
-    kernel.forward(
-        n_students,
-        width,
-        *addresses(gates),
-        None,
-        *addresses(nothing, g, before, after, nowhere),
-        0,
-    )
-    return after
+    weights = _Weights.padded(gru)
+    n_students, width = hidden.shape
+    both = hidden.new_zeros(2, n_students, len(weights.w_hh) // 3)  # before and after
+    both[0, :, :width] = hidden
+    given = _Given(weights.of(x).contiguous())
+    panels, _ = kernel.panels(weights.w_hh, both=False)
+    _run(given, weights.b_hh, panels, both, None, [n_students], kernel)
+    return both[1, :, :width]
 
 
 def _sequence(given: _Given, weights: _Weights, sizes: list[int], kernel: _Kernel) -> Tensor:
@@ -157,6 +172,36 @@ def _sequence(given: _Given, weights: _Weights, sizes: list[int], kernel: _Kerne
         *given, weights.w_hh, weights.b_hh, sizes, kernel
     )
     return out
+
+
+def _run(
+    given: _Given,
+    b_hh: Tensor,
+    panels: Tensor,
+    hidden: Tensor,
+    saved: Tensor | None,
+    sizes: list[int],
+    kernel: _Kernel,
+) -> None:
+    """Fill the memories after each step into ``hidden``, and what the way back needs."""
+    width = hidden.shape[-1]
+    common = hidden.new_zeros(len(sizes), 3 * width) if given.common is None else given.common
+    kept = hidden.new_empty(4 * width) if saved is None else saved
+    starts = _starts(sizes)
+    kernel.forward(
+        len(sizes),
+        starts.data_ptr(),
+        width,
+        given.x.data_ptr(),
+        _address_of(given.token),
+        *addresses(common, panels, b_hh, hidden, kept),
+        0 if saved is None else 4 * width,
+    )
+
+
+def _starts(sizes: list[int]) -> Tensor:
+    """The first row of each step, and the number of rows."""
+    return torch.tensor([0, *itertools.accumulate(sizes)])
 
 
 class _Sequence(Function):
@@ -178,33 +223,19 @@ class _Sequence(Function):
         kernel: _Kernel,
     ) -> Tensor:
         n_rows, n_students, width = sum(sizes), sizes[0], w_hh.shape[1]
-        x = x.contiguous()
-        common = x.new_zeros(len(sizes), 3 * width) if common is None else common.contiguous()
+        given = _Given(
+            x.contiguous(),
+            None if common is None else common.contiguous(),
+            None if token is None else token.contiguous(),
+        )
         hidden = x.new_empty(n_students + n_rows, width)  # before step 0, after 0, after 1, ...
         hidden[:n_students] = 0
-        saved_width = 4 * width if any(ctx.needs_input_grad) else 0  # 0: all over the same row
-        saved = x.new_empty(n_rows if saved_width else 1, 4 * width)
-        g, w_t = x.new_empty(n_students, 3 * width), w_hh.t()
-        x_p, common_p, g_p, hidden_p, saved_p = addresses(x, common, g, hidden, saved)
-        row = width * _BYTES
-        done = 0
-        for t, (n, start) in enumerate(zip(sizes, _starts(sizes), strict=True)):
-            torch.addmm(b_hh, hidden[start : start + n], w_t, out=g[:n])
-            kernel.forward(
-                n,
-                width,
-                x_p if token is not None else x_p + 3 * done * row,
-                _address_of(token, done),
-                common_p + 3 * t * row,
-                g_p,
-                hidden_p + start * row,
-                hidden_p + (n_students + done) * row,
-                saved_p + saved_width * done * _BYTES,
-                saved_width,
-            )
-            done += n
+        goes_back = any(ctx.needs_input_grad)
+        saved = x.new_empty(n_rows, 4 * width) if goes_back else None
+        forward, ctx.panels = kernel.panels(w_hh, both=goes_back)
+        _run(given, b_hh, forward, hidden, saved, sizes, kernel)
         ctx.n_x = len(x)
-        ctx.save_for_backward(hidden, saved, w_hh, token)
+        ctx.save_for_backward(hidden, saved, given.token)
         ctx.sizes, ctx.kernel = sizes, kernel
         return hidden[n_students:]
 
@@ -212,55 +243,64 @@ class _Sequence(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # with create_graph=True
             raise RuntimeError("the compiled GRU has no second derivatives: use plain_gru()")
-        hidden, saved, w_hh, token = ctx.saved_tensors
+        hidden, saved, token = ctx.saved_tensors
         sizes, starts = ctx.sizes, _starts(ctx.sizes)
-        (done, width), n_students = grad.shape, sizes[0]
-        grad = grad.contiguous()
-        d = torch.empty_like(saved)
-        carry = grad.new_zeros(n_students, width)
-        d_x = d_common = None
-        if token is not None:
-            d_x = grad.new_zeros(ctx.n_x, 3 * width)
-            d_common = grad.new_zeros(len(sizes), 3 * width)
-        grad_p, hidden_p, saved_p, carry_p, d_p = addresses(grad, hidden, saved, carry, d)
-        row = width * _BYTES
-        # Columns q, r, z, n of d: the last three are the gradient by `gates`; the first three that
-        # by the products with W_hh, whose rows are in the order n, r, z there.
-        by_hidden, w_nrz = d[:, : 3 * width], w_hh.roll(width, 0)
-        for t, (n, start) in reversed(list(enumerate(zip(sizes, starts, strict=True)))):
-            done -= n
-            ctx.kernel.backward(
-                n,
-                width,
-                grad_p + done * row,
-                saved_p + 4 * done * row,
-                hidden_p + start * row,
-                carry_p,
-                d_p + 4 * done * row,
-                _address_of(token, done),
-                _address_of(d_x),
-                _address_of(d_common, 3 * t * width),
-            )
-            if done > 0:
-                carry[:n].addmm_(by_hidden[done : done + n], w_nrz)
-        if sizes[-1] == n_students:
-            before = hidden[: len(d)]
+        n_rows, width = grad.shape
+        grad, carry = grad.contiguous(), grad.new_zeros(sizes[0], width)
+        # Columns q, r, z, n of d: the last three are the gradient by the products with W_ih; the
+        # first three that by those with W_hh, whose rows are in the order n, r, z there.
+        d_w, d_b = grad.new_zeros(3 * width, width), grad.new_zeros(3 * width)
+        if token is None:
+            d_x, d_common = grad.new_empty(n_rows, 3 * width), None
         else:
-            pieces = [hidden[start : start + n] for n, start in zip(sizes, starts, strict=True)]
-            before = torch.cat(pieces)
-        d_w = (by_hidden.t() @ before).roll(-width, 0)
-        d_b = by_hidden.sum(0).roll(-width, 0)
-        return d[:, width:] if d_x is None else d_x, d_common, None, d_w, d_b, None, None
+            d_x, d_common = (grad.new_zeros(n, 3 * width) for n in (ctx.n_x, len(sizes)))
+        chunks = list(_chunks(sizes))
+        d = grad.new_empty(max(sum(sizes[chunk]) for chunk in chunks), 4 * width)
+        for chunk in reversed(chunks):
+            rows = slice(int(starts[chunk.start]), int(starts[chunk.stop]))
+            ctx.kernel.backward(
+                chunk.start,
+                chunk.stop,
+                starts.data_ptr(),
+                width,
+                *addresses(grad, saved, hidden, ctx.panels, carry, d),
+                *map(_address_of, (token, d_x, d_common)),
+            )
+            d_chunk = d[: rows.stop - rows.start]
+            by_hidden = d_chunk[:, : 3 * width]
+            d_w.addmm_(by_hidden.t(), _before(hidden, sizes, starts, chunk))
+            d_b += by_hidden.sum(0)
+            if token is None:
+                d_x[rows] = d_chunk[:, width:]
+        return d_x, d_common, None, d_w.roll(-width, 0), d_b.roll(-width, 0), None, None
 
 
-def _address_of(values: Tensor | None, first: int = 0) -> int | None:
-    """Of an element; None of nothing."""
-    return None if values is None else values.data_ptr() + first * values.element_size()
+def _chunks(sizes: list[int]) -> Iterator[slice]:
+    """Steps, some hundred rows at a time."""
+    first = rows = 0
+    for t, n in enumerate(sizes):
+        if rows + n > _CHUNK_ROWS and t > first:
+            yield slice(first, t)
+            first, rows = t, 0
+        rows += n
+    yield slice(first, len(sizes))
 
 
-def _starts(sizes: list[int]) -> list[int]:
-    """Row of ``hidden`` at which the memories before each step begin."""
-    return [0, *itertools.accumulate(sizes[:-2], initial=sizes[0])][: len(sizes)]
+def _before(hidden: Tensor, sizes: list[int], starts: Tensor, chunk: slice) -> Tensor:
+    """The memories before these steps, ``(rows, W)``."""
+    first = 0 if chunk.start == 0 else sizes[0] + int(starts[chunk.start - 1])
+    if sizes[max(chunk.start - 1, 0)] == sizes[chunk.stop - 1]:
+        return hidden[first : first + sum(sizes[chunk])]
+    pieces = []
+    for t in range(chunk.start, chunk.stop):
+        first = 0 if t == 0 else sizes[0] + int(starts[t - 1])
+        pieces.append(hidden[first : first + sizes[t]])
+    return torch.cat(pieces)
+
+
+def _address_of(values: Tensor | None) -> int | None:
+    """Of the first element; None of nothing."""
+    return None if values is None else values.data_ptr()
 
 
 def _kernel_for(x: Tensor) -> _Kernel | None:
@@ -276,7 +316,8 @@ def _load() -> _Kernel | None:
     if library is None:
         return None
     number, address = ctypes.c_int64, ctypes.c_void_p
-    library.gru_forward.argtypes = [number, number, *[address] * 7, number]
-    library.gru_backward.argtypes = [number, number, *[address] * 8]
-    library.gru_forward.restype = library.gru_backward.restype = None
-    return _Kernel(library.gru_forward, library.gru_backward)
+    library.gru_pack.argtypes = [number, *[address] * 3]
+    library.gru_forward.argtypes = [number, address, number, *[address] * 7, number]
+    library.gru_backward.argtypes = [number, number, address, number, *[address] * 9]
+    library.gru_pack.restype = library.gru_forward.restype = library.gru_backward.restype = None
+    return _Kernel(library.gru_pack, library.gru_forward, library.gru_backward)
