@@ -285,14 +285,15 @@ class BeliefHead(nn.Module):
 def linear_of_parts(layer: nn.Module, *parts: Tensor) -> Tensor:
     """A linear layer's output for parts ``(..., W_i)`` as if they lay side by side.
 
-    They may broadcast, and are mapped before they do: the clock once for all students.
+    The first has the shape of all; the others may broadcast to it, and are mapped before they do:
+    the clock once for all students.
     """
     assert isinstance(layer, nn.Linear)
     weights = torch.split(layer.weight, [part.shape[-1] for part in parts], dim=1)
     x = linear(parts[0], weights[0], layer.bias)
     for part, weight in zip(parts[1:], weights[1:], strict=True):
         if part.shape[-1]:  # a product with nothing would be a tensor of zeros
-            x = x + linear(part, weight)
+            x += linear(part, weight)
     return x
 
 
