@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tutor_agents.distill.config import Behaviour
 from tutor_agents.distill.teacher import TIE, Teacher
+from tutor_agents.engine.frozen import frozen
 from tutor_agents.engine.networks import Inputs, Policy
 from tutor_agents.memories import MemoryState
 from tutor_envs.classroom import Observation
@@ -44,7 +45,7 @@ class MixedBehaviour:
             who: int64 ``(n,)``, see ``who_teaches``.
             students: int64 ``(n,)`` indices.
         """
-        self._actor, self._teacher, self._who = actor, teacher, who.unsqueeze(-1)
+        self._actor, self._teacher, self._who = frozen(actor), teacher, who.unsqueeze(-1)
         self.shape = actor.shape
         self._losses: list[Tensor] = []
         teacher.begin_trial(students)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tutor_agents.engine.belief import belief_loss
 from tutor_agents.engine.config import MemoryPPOConfig
+from tutor_agents.engine.frozen import frozen
 from tutor_agents.engine.networks import ActorShape, BeliefHead, Critic, Network
 from tutor_agents.engine.ppo import mean_where
 from tutor_agents.engine.privileged import Privileged
@@ -65,7 +66,7 @@ class ActorCritic(nn.Module):
         """Whole trials with these students."""
         return roll_out(
             self._classroom,
-            self.actor,
+            frozen(self.actor),
             students,
             self._privileged,
             with_features=self.with_features,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tutor_agents.engine.frozen import frozen
 from tutor_agents.engine.networks import Actor, ActorShape
 from tutor_agents.engine.ppo import masked_logits
 from tutor_agents.engine.skill_actor import SkillActor, make_actor
@@ -33,6 +34,7 @@ class MemoryTutor:
 
     def begin_trial(self, trial: Trial) -> None:
         """Forget everything."""
+        self._acting = frozen(self.actor)
         self._memory = self.actor.begin(len(trial.students))
 
     @torch.no_grad()
@@ -40,7 +42,7 @@ class MemoryTutor:
         """Take in what came of the last action, then choose the best next one."""
         inputs = self.actor.encode(observation)
         t = self.actor.shape.clock(observation)
-        _, logits, self._memory = self.actor.step(inputs, t, self._memory)
+        _, logits, self._memory = self._acting.step(inputs, t, self._memory)
         return masked_logits(logits, observation.legal).argmax(-1)
 
     def observe(self, action: Tensor, observation: Observation) -> None:

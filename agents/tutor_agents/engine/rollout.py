@@ -78,20 +78,22 @@ def roll_out(
     latents, types = privileged.latents(truth), truth.latents["type"]
     state = policy.begin(len(students))
     steps: dict[str, list[Tensor]] = defaultdict(list)
+    lesson_steps = torch.arange(classroom.task.n_steps, device=students.device).unsqueeze(-1)
     for t in range(classroom.task.n_trial_steps):
         inputs = policy.encode(observation)
         _, logits, state = policy.step(inputs, t, state)
         logp = torch.log_softmax(masked_logits(logits, observation.legal), dim=-1)
-        u = uniforms(
-            classroom.seed,
-            students,
-            purpose=Purpose.TUTOR,
-            n_lanes=1,
-            trial=trial,
-            lesson=observation.lesson,
-            step=observation.step,
-        )
-        action = sample_action(logp, u)
+        if observation.step == 0:
+            u = uniforms(
+                classroom.seed,
+                students,
+                purpose=Purpose.TUTOR,
+                n_lanes=1,
+                trial=trial,
+                lesson=observation.lesson,
+                step=lesson_steps,
+            )
+        action = sample_action(logp, u[observation.step])
         optional = {**inputs._asdict(), "legal": observation.legal, "present": observation.present}
         for name, value in optional.items():
             if value is not None:
@@ -130,7 +132,6 @@ def sample_action(logp: Tensor, u: Tensor) -> Tensor:
     Returns:
         int64 ``(N,)``; never an impossible action, whatever the rounding.
     """
-    p = logp.exp()
-    action = (u >= p.cumsum(-1)).sum(-1)
-    last_possible = p.shape[-1] - 1 - p.flip(-1).gt(0).to(torch.int8).argmax(-1)
-    return torch.minimum(action, last_possible)
+    cumulative = logp.exp().cumsum(-1)
+    # Less than the last sum, however it was rounded: the sum first exceeds it at a possible action.
+    return (u * cumulative[:, -1:] >= cumulative).sum(-1)

@@ -97,12 +97,15 @@ void gru_pack(int64_t width, const float *w_hh, float *forward, float *backward)
 }
 
 /* The sum of x and `common` is W_ih u + b_ih, 3 width wide in the order r, z, n: `common` for all
- * rows of a step, x row by row, but with tokens the row of x is the token. The memories after each
- * step are written to `hidden`, what the way back needs to saved, (rows, 4 width): W_hn h + b_hn,
- * r, z, n. `panels` is what gru_pack made for this direction. */
-void gru_forward(int64_t n_steps, const int64_t *starts, int64_t width, const float *x,
-                 const int64_t *token, const float *common, const float *panels, const float *b_hh,
-                 float *hidden, float *saved, int64_t saved_stride) {
+ * rows of a step, x (n_x rows) row by row, but with tokens the row of x is the token. The memories
+ * after each step are written to `hidden`, what the way back needs to saved, (rows, 4 width):
+ * W_hn h + b_hn, r, z, n. `panels` is what gru_pack made for this direction. Returns 1, having done
+ * nothing, if a token is not a row of x, else 0. */
+int gru_forward(int64_t n_steps, const int64_t *starts, int64_t width, int64_t n_x, const float *x,
+                const int64_t *token, const float *common, const float *panels, const float *b_hh,
+                float *hidden, float *saved, int64_t saved_stride) {
+    for (int64_t at = 0; token && at < starts[n_steps]; at++)
+        if (token[at] < 0 || token[at] >= n_x) return 1;
     const float *before = hidden;
     float *after = hidden + starts[1] * width;
     for (int64_t t = 0; t < n_steps; t++) {
@@ -139,6 +142,7 @@ void gru_forward(int64_t n_steps, const int64_t *starts, int64_t width, const fl
         before = after;
         after += n_rows * width;
     }
+    return 0;
 }
 
 /* Back from step `last` - 1 to step `first`. grad: of the loss by the outputs; carry (rows of

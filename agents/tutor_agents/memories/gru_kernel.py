@@ -155,19 +155,65 @@ def gru_step(gru: nn.GRU, x: Tensor, hidden: Tensor) -> Tensor:
         after: Tensor = gru(x.unsqueeze(0), hidden.unsqueeze(0))[1][0]
         return after
     weights = _Weights.padded(gru)
-    n_students, width = hidden.shape
-    both = hidden.new_zeros(2, n_students, len(weights.w_hh) // 3)  # before and after
-    both[0, :, :width] = hidden
     given = _Given(weights.of(x).contiguous())
     panels, _ = kernel.panels(weights.w_hh, both=False)
-    _run(given, weights.b_hh, panels, both, None, [n_students], kernel)
+    return _one_step(given, weights.b_hh, panels, hidden, kernel)
+
+
+class FrozenGRU:
+    """Steps of a GRU whose weights stay as they are, on inputs that are looked up: no gradients.
+
+    What depends on the weights alone is computed once.
+    """
+
+    @classmethod
+    def of(cls, gru: nn.GRU, table: Tensor, clock: Tensor) -> FrozenGRU | None:
+        """None where the compiled function does not apply.
+
+        Args:
+            gru: one layer.
+            table: ``(V, W)``, the inputs by token.
+            clock: ``(T, W)``, what is added to them at each step.
+        """
+        kernel = _kernel_for(table)
+        return None if kernel is None else cls(gru, table, clock, kernel)
+
+    @torch.no_grad()
+    def __init__(self, gru: nn.GRU, table: Tensor, clock: Tensor, kernel: _Kernel) -> None:
+        weights = _Weights.padded(gru)
+        self._width = gru.hidden_size
+        self._b_hh, self._kernel = weights.b_hh.clone(), kernel
+        self._x = functional.linear(table, weights.w_ih)
+        self._common = functional.linear(clock, weights.w_ih, weights.b_ih)
+        self._panels, _ = kernel.panels(weights.w_hh, both=False)
+
+    def step(self, token: Tensor, t: int, hidden: Tensor) -> Tensor:
+        """The output ``(N, W)`` after the input of step t.
+
+        Args:
+            token: int64 ``(N,)`` in ``[0, V)``.
+            t: in ``[0, T)``.
+            hidden: the output of the step before, ``(N, W)``.
+
+        Raises:
+            IndexError: a token is not in the table.
+        """
+        given = _Given(self._x, self._common[t], token.contiguous())
+        return _one_step(given, self._b_hh, self._panels, hidden, self._kernel)
+
+
+def _one_step(
+    given: _Given, b_hh: Tensor, panels: Tensor, hidden: Tensor, kernel: _Kernel
+) -> Tensor:
+    n, width = hidden.shape
+    both = hidden.new_zeros(2, n, len(b_hh) // 3)  # before and after
+    both[0, :, :width] = hidden
+    _run(given, b_hh, panels, both, None, [n], kernel)
     return both[1, :, :width]
 
 
 def _sequence(given: _Given, weights: _Weights, sizes: list[int], kernel: _Kernel) -> Tensor:
     """Outputs ``(rows, W)`` from the products with ``W_ih``, one step after the other."""
-    if given.token is not None and not 0 <= given.token.min() <= given.token.max() < len(given.x):
-        raise IndexError(f"tokens must be in [0, {len(given.x)})")
     out: Tensor = _Sequence.apply(  # type: ignore[no-untyped-call]
         *given, weights.w_hh, weights.b_hh, sizes, kernel
     )
@@ -183,20 +229,27 @@ def _run(
     sizes: list[int],
     kernel: _Kernel,
 ) -> None:
-    """Fill the memories after each step into ``hidden``, and what the way back needs."""
+    """Fill the memories after each step into ``hidden``, and what the way back needs.
+
+    Raises:
+        IndexError: a token is not in the table.
+    """
     width = hidden.shape[-1]
     common = hidden.new_zeros(len(sizes), 3 * width) if given.common is None else given.common
     kept = hidden.new_empty(4 * width) if saved is None else saved
     starts = _starts(sizes)
-    kernel.forward(
+    is_wrong = kernel.forward(
         len(sizes),
         starts.data_ptr(),
         width,
+        len(given.x),
         given.x.data_ptr(),
         _address_of(given.token),
         *addresses(common, panels, b_hh, hidden, kept),
         0 if saved is None else 4 * width,
     )
+    if is_wrong:
+        raise IndexError(f"tokens must be in [0, {len(given.x)})")
 
 
 def _starts(sizes: list[int]) -> Tensor:
@@ -317,7 +370,8 @@ def _load() -> _Kernel | None:
         return None
     number, address = ctypes.c_int64, ctypes.c_void_p
     library.gru_pack.argtypes = [number, *[address] * 3]
-    library.gru_forward.argtypes = [number, address, number, *[address] * 7, number]
+    library.gru_forward.argtypes = [number, address, number, number, *[address] * 7, number]
     library.gru_backward.argtypes = [number, number, address, number, *[address] * 9]
-    library.gru_pack.restype = library.gru_forward.restype = library.gru_backward.restype = None
+    library.gru_forward.restype = ctypes.c_int
+    library.gru_pack.restype = library.gru_backward.restype = None
     return _Kernel(library.gru_pack, library.gru_forward, library.gru_backward)
