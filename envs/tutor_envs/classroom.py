@@ -13,6 +13,7 @@ on for the others.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 from tutor_envs.doors.watch import Place, watched
 from tutor_envs.population import Population
 from tutor_envs.rng import Purpose, uniforms
-from tutor_envs.student import Latents, State
+from tutor_envs.student import Latents, State, StudentModel
 from tutor_envs.task import TeachingTask
 
 SIGNAL_LIMIT = 10.0
@@ -58,20 +59,34 @@ class Observation(NamedTuple):
     present: Tensor | None = None
 
 
-class Truth(NamedTuple):
+class Truth:
     """Privileged: hidden from tutors; for rewards, evaluation and oracles only.
+
+    What follows from the state is computed when it is first asked for.
 
     Attributes:
         latents: of the n students.
         state: their knowledge state.
-        mastery: ``(n, K)`` in [0, 1]; 0 in lessons that the student no longer attends.
-        post_test: expected post-test score now, ``(n,)``; 0 in such lessons.
     """
 
-    latents: Latents
-    state: State
-    mastery: Tensor
-    post_test: Tensor
+    def __init__(
+        self, model: StudentModel, latents: Latents, state: State, attends: Tensor | None
+    ) -> None:
+        """``attends``: bool ``(n,)``, who attends this lesson; None: all."""
+        self._model, self._attends = model, attends
+        self.latents, self.state = latents, state
+
+    @cached_property
+    def mastery(self) -> Tensor:
+        """``(n, K)`` in [0, 1]; 0 in lessons that the student no longer attends."""
+        mastery = self._model.mastery(self.latents, self.state)
+        return mastery if self._attends is None else mastery * self._attends.unsqueeze(-1)
+
+    @cached_property
+    def post_test(self) -> Tensor:
+        """Expected post-test score now, ``(n,)``; 0 in such lessons."""
+        score = self._model.post_test(self.latents, self.state)
+        return score if self._attends is None else score * self._attends
 
 
 class Outcome(NamedTuple):
@@ -123,8 +138,8 @@ class Classroom:
         self.seed = seed
         self.dtype = dtype
         self._state: State
-        self._mastery: Tensor
-        self._post_test: Tensor
+        self._truth: Truth
+        self._counted: Truth | None
         self._lesson_score: Tensor
         self.device = torch.device(device)
         longest = self.model.max_lesson_steps
@@ -198,14 +213,14 @@ class Classroom:
             response = torch.where(reached, response, model.n_responses)
             gain = None if gain is None else gain * reached
             cost = None if cost is None else cost * reached
-        before = self.truth
+        before = self._truth
         self._state, self._action, self._response = after, action, response
         self._see_signals(reached)
         self._see_truth()
         was_present = self._present
         self._see_who_left()
         reward = self._reward(before, gain, cost, was_present)
-        truth = self.truth
+        truth = self._truth
         self._step += 1
         lesson_ended = self._step == self.task.n_steps
         if lesson_ended:
@@ -258,21 +273,27 @@ class Classroom:
 
     def _score_part(self, before: Truth) -> Tensor:
         """What the last action added to the lesson's score; see :mod:`tutor_envs.task`."""
-        reward = self.task.reward
-        if reward.score == "post_test":
-            gain = self._post_test - before.post_test
-            return gain + before.post_test if self._step == 0 else gain
-        if reward.score == "mastery_gain":
-            return (self._mastery - before.mastery).mean(-1)
+        reward, now = self.task.reward, self._truth
         if reward.score == "mean_recall":
-            return self._mastery.mean(-1) / self.task.n_steps
-        below = before.mastery.mean(-1) < reward.mastery_threshold
-        return -below.to(self.dtype) / self.task.n_steps
+            return now.mastery.mean(-1) / self.task.n_steps
+        if reward.score == "time_to_mastery":
+            below = before.mastery.mean(-1) < reward.mastery_threshold
+            return -below.to(self.dtype) / self.task.n_steps
+        # What is left is a difference since it was last counted, which need not be at every step.
+        is_last = self._step == self.task.n_steps - 1
+        if reward.when == "end" and self._present is None and not is_last:
+            return torch.zeros_like(self._lesson_score)
+        counted, self._counted = self._counted, now
+        if reward.score == "post_test":
+            return now.post_test if counted is None else now.post_test - counted.post_test
+        assert counted is not None
+        gain: Tensor = (now.mastery - counted.mastery).mean(-1)
+        return gain
 
     @property
     def truth(self) -> Truth:
         """The hidden truth now."""
-        return Truth(self._latents, self._state, self._mastery, self._post_test)
+        return self._truth
 
     # -- inside -------------------------------------------------------------------------------
     def _begin_lesson(self) -> None:
@@ -287,15 +308,17 @@ class Classroom:
         self._state = self._taught.begin_lesson(self._latents, self._copy(u))
         self._attends = self._present
         self._see_truth()
-        self._lesson_score = torch.zeros_like(self._post_test)
+        # Up to where differences were added to the score: a post-test counts from 0 on.
+        is_gain = self.task.reward.score == "mastery_gain"
+        self._counted = self._truth if is_gain else None
+        self._lesson_score = torch.zeros(self._action.shape, device=self.device, dtype=self.dtype)
         self._drawn_from = self._drawn_to = 0
 
     def _see_truth(self) -> None:
-        self._mastery = self._taught.mastery(self._latents, self._state)
-        self._post_test = self._taught.post_test(self._latents, self._state)
-        if self._attends is not None:
-            self._mastery = self._mastery * self._attends.unsqueeze(-1)
-            self._post_test = self._post_test * self._attends
+        self._truth = Truth(self._taught, self._latents, self._state, self._attends)
+        if self._taught is not self.model:
+            # A custom model is asked at once: its faults are told with the place they happen at.
+            _ = self._truth.mastery, self._truth.post_test
 
     def _see_signals(self, reached: Tensor | None) -> None:
         signals = self._taught.signals(self._latents, self._state)
