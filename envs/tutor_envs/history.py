@@ -1,62 +1,102 @@
 """The last reviews of a student, for models that need the time of each.
 
-A history is a set of columns with the newest review first. ``lag`` ``(n, H)`` holds the days since
-each review; other columns ``(n, H, ...)`` hold what the review added, and are zero in slots not
-used yet. Adding a review shifts every column by one, so the review before the last H drops out:
-a model that keeps a history declares H as its longest lesson.
+A history is a set of columns ``(n, H)`` with the newest review first: ``lag``, the days since each
+review; an index that says which item it was (and perhaps what was answered); and the amount that
+it counts for, which is zero in slots not used yet. Adding a review shifts every column by one, so
+the review before the last H drops out: a model that keeps a history declares H as its longest
+lesson.
 
-A column of amounts ``(n, H, K)`` is zero but at the reviewed item, so sums over reviews of an item
-are matrix products, and empty slots count for nothing.
+A step costs what it moves through memory. So a review is an index in a column, not a row of zeros
+with a one, indices are as narrow as they can be, and models compute in place on columns that they
+have just made (never on those of a state). Sums scatter the H amounts to what they are
+summed by. (On a GPU the order of additions may differ between runs, and with it the last bit; see
+``torch.use_deterministic_algorithms``.)
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
-def empty_column(like: Tensor, capacity: int, *shape: int) -> Tensor:
-    """A column of an empty history, zeros ``(n, capacity, *shape)``.
+def empty_column(like: Tensor, capacity: int) -> Tensor:
+    """A column of an empty history, zeros ``(n, capacity)``.
 
     Args:
         like: ``(n, ...)``; gives the number of students, the dtype and the device.
         capacity: H, how many reviews are kept.
-        shape: of one review's entry.
     """
-    return like.new_zeros((like.shape[0], capacity, *shape))
+    return like.new_zeros((like.shape[0], capacity))
+
+
+def empty_index(like: Tensor, capacity: int, n_values: int) -> Tensor:
+    """A column of indices in ``[0, n_values)`` of an empty history, zeros ``(n, capacity)``."""
+    types = (torch.int8, torch.int16, torch.int32)
+    narrowest = next(dtype for dtype in types if n_values <= torch.iinfo(dtype).max)
+    return like.new_zeros((like.shape[0], capacity), dtype=narrowest)
 
 
 def push(column: Tensor, newest: Tensor) -> Tensor:
-    """The column ``(n, H, ...)`` with a review's entry ``(n, ...)`` in front, without its oldest.
+    """The column ``(n, H)`` with a review's entry ``(n, 1)`` in front, without its oldest.
 
     ::
 
         newest = d    [c, b, a]  ->  [d, c, b]
     """
-    return torch.cat([newest.unsqueeze(1), column[:, :-1]], 1)
+    return torch.cat([newest.to(column.dtype), column[:, :-1]], 1)
 
 
-def within(lag: Tensor, windows: Tensor) -> Tensor:
-    """Which reviews lie in which window: ``(n, H, W)`` of 0 and 1, weights for :func:`totals`.
+def totals(amount: Tensor, index: Tensor, n_values: int) -> Tensor:
+    """The sum of the amounts at each index, ``(n, V)``.
 
     Args:
+        amount: ``(n, H)``, of each review.
+        index: ``(n, H)``, integers in ``[0, V)``.
+        n_values: V.
+    """
+    zeros = amount.new_zeros((len(amount), n_values))
+    return zeros.scatter_add_(1, index.long(), amount)
+
+
+def reviews_of(item: Tensor, index: Tensor, dtype: torch.dtype) -> Tensor:
+    """1 where a review has the item ``(n, 1)``, else 0; ``(n, H)`` of this dtype."""
+    return (index == item.to(index.dtype)).to(dtype)
+
+
+def dot(one: Tensor, other: Tensor) -> Tensor:
+    """The sum over reviews of the products of two columns ``(n, H)``; ``(n, 1)``."""
+    product: Tensor = one.unsqueeze(1) @ other.unsqueeze(2)
+    return product.squeeze(-1)
+
+
+def decay_(time: Tensor, exponent: Tensor | float) -> Tensor:
+    """``time**-exponent`` in place, for times > 0; in a third of the time of ``torch.pow``."""
+    return time.log_().mul_(exponent).neg_().exp_()
+
+
+def window_totals(
+    amount: Tensor, index: Tensor, lag: Tensor, windows: Sequence[float], n_values: int
+) -> Tensor:
+    """The sum of the amounts at each index by age, ``(n, W, V)``.
+
+    A review counts in the narrowest window that holds it, and not in the wider ones; ``cumsum(1)``
+    makes the sums in nested windows of it. One that is as old as a window is in it.
+
+    Args:
+        amount: ``(n, H)``, of each review.
+        index: ``(n, H)``, integers in ``[0, V)``; made for ``V * (W + 1)`` values.
         lag: ``(n, H)``, days since each review.
-        windows: ``(W,)``, in days; infinity holds all. Windows are nested: a review of today is in
-            each, and one that is as old as the window still is.
+        windows: W increasing numbers of days; infinity holds all.
+        n_values: V.
     """
-    return (lag.unsqueeze(-1) <= windows).to(lag.dtype)
-
-
-def totals(amount: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sums of each item's amounts, ``(n, K, W)``.
-
-    Args:
-        amount: ``(n, H, K)``, what each review added to each item.
-        weights: ``(n, H, W)``, W weights of each review.
-    """
-    return amount.transpose(1, 2) @ weights
-
-
-def total(amount: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sum of each item's amounts, ``(n, K)``; ``weight`` ``(n, H)`` of each review."""
-    return totals(amount, weight.unsqueeze(-1)).squeeze(-1)
+    limits = [window for window in windows if window < math.inf]
+    n_ages = len(limits) + 1
+    age = torch.zeros_like(lag, dtype=torch.int8)
+    for limit in limits:
+        age = age + (lag > limit).view(torch.int8)
+    cell = torch.add(index, age, alpha=n_values)
+    by_age = totals(amount, cell, n_ages * n_values).view(-1, n_ages, n_values)
+    return by_age[:, : len(windows)]

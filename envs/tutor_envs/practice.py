@@ -8,6 +8,7 @@ matters). Everything else, the belief included, follows from them.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar, Self
 
@@ -25,6 +26,27 @@ from tutor_envs.student import (
     skill_modality_actions,
     style_multiplier,
 )
+
+
+def index_of(practised: Tensor) -> Tensor:
+    """The practised skill, int64 ``(n, 1)``, from ``(n, K)`` bool that is true there alone."""
+    return practised.to(torch.int8).argmax(-1, keepdim=True)
+
+
+def narrowed(values: Mapping[str, Tensor], skill: Tensor, *names: str) -> dict[str, Tensor]:
+    """The same with one skill in place of K in some tensors, ``(n, 1, ...)`` of ``(n, K, ...)``.
+
+    Args:
+        values: latents, or a state.
+        skill: int64 ``(n, 1)``.
+        names: of the tensors ``(n, K, ...)``; default: all of ``values``.
+    """
+    return dict(values) | {name: _of_skill(values[name], skill) for name in names or values}
+
+
+def _of_skill(value: Tensor, skill: Tensor) -> Tensor:
+    rest = value.shape[2:]
+    return value.gather(1, skill.view(-1, 1, *[1] * len(rest)).expand(-1, 1, *rest))
 
 
 class SkillPractice(StudentModel):
@@ -83,15 +105,23 @@ class SkillPractice(StudentModel):
                 see :func:`tutor_envs.student.style_multiplier`.
         """
 
+    # -- what a model may know a faster way for -----------------------------------------------
+    def p_answer(self, latents: Latents, state: State, skill: Tensor) -> Tensor:
+        """:meth:`p_correct` on one skill for each student, int64 ``(n, 1)``; ``(n, 1)``."""
+        return self.p_correct(latents, state).gather(-1, skill)
+
     # -- what follows -------------------------------------------------------------------------
+    def _skill(self, action: Tensor) -> Tensor:
+        """The practised skill, int64 ``(n, 1)``."""
+        return action.div(len(self.modalities), rounding_mode="floor").unsqueeze(-1)
+
     def practised(self, action: Tensor) -> Tensor:
         """``(n, K)`` bool, true at the practised skill."""
-        skill = action.div(len(self.modalities), rounding_mode="floor")
-        return skill.unsqueeze(-1) == torch.arange(self.n_skills, device=action.device)
+        return self._skill(action) == torch.arange(self.n_skills, device=action.device)
 
     def predict(self, latents: Latents, belief: Belief, action: Tensor) -> Tensor:
         """P(wrong), P(correct)."""
-        p = torch.where(self.practised(action), self.p_correct(latents, belief), 0).sum(-1)
+        p = self.p_answer(latents, belief, self._skill(action)).squeeze(-1)
         return torch.stack([1 - p, p], dim=-1)
 
     def update(self, latents: Latents, belief: Belief, action: Tensor, response: Tensor) -> Belief:

@@ -4,25 +4,48 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutor_envs.history import empty_column, push, total, totals, within
+from tutor_envs.history import (
+    decay_,
+    dot,
+    empty_column,
+    empty_index,
+    push,
+    reviews_of,
+    totals,
+    window_totals,
+)
+
+ITEM = torch.tensor([[0, 1, 0, 0]], dtype=torch.int8)
 
 
 def test_a_column_is_empty_at_first_and_follows_dtype_and_batch():
-    column = empty_column(torch.ones(3, dtype=torch.float64), 4, 2)
-    assert column.shape == (3, 4, 2)
+    column = empty_column(torch.ones(3, dtype=torch.float64), 4)
+    assert column.shape == (3, 4)
     assert column.dtype == torch.float64
     assert not column.any()
+
+
+@pytest.mark.parametrize(
+    ("n_values", "dtype"),
+    [(127, torch.int8), (128, torch.int16), (32767, torch.int16), (32768, torch.int32)],
+)
+def test_an_index_is_as_narrow_as_can_be(n_values, dtype):
+    index = empty_index(torch.ones(3, dtype=torch.float64), 4, n_values)
+    assert index.shape == (3, 4)
+    assert index.dtype == dtype
+    assert not index.any()
 
 
 def test_the_newest_comes_first_and_the_oldest_drops_out():
     column = empty_column(torch.zeros(1), 3)
     for number in (1.0, 2.0, 3.0, 4.0):
         before = column.clone()
-        pushed = push(column, torch.tensor([number]))
+        pushed = push(column, torch.tensor([[number]]))
         assert torch.equal(column, before)
         column = pushed
     assert column.tolist() == [[4, 3, 2]]
@@ -31,16 +54,33 @@ def test_the_newest_comes_first_and_the_oldest_drops_out():
 def test_counts_by_hand():
     lag = torch.tensor([[0.5, 1.0, 3.0, 0.0]])
     # item 0 was reviewed twice, item 1 once; the last slot is empty
-    amount = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.7, 0.0], [0.0, 0.0]]])
-    counts = totals(amount, within(lag, torch.tensor([0.5, 1.0, math.inf])))
-    torch.testing.assert_close(counts, torch.tensor([[[1.0, 1.0, 1.7], [0.0, 1.0, 1.0]]]))
+    amount = torch.tensor([[1.0, 1.0, 0.7, 0.0]])
+    by_age = window_totals(amount, ITEM, lag, (0.5, 1.0, math.inf), 2)
+    # by age: item 0 half a day and three days ago, item 1 a day ago
+    torch.testing.assert_close(by_age, torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.7, 0.0]]]))
+    nested = torch.tensor([[[1.0, 0.0], [1.0, 1.0], [1.7, 1.0]]])
+    torch.testing.assert_close(by_age.cumsum(1), nested)
+
+
+def test_what_is_older_than_every_window_does_not_count():
+    lag, amount = torch.tensor([[0.5, 1.0, 3.0, 0.0]]), torch.tensor([[1.0, 1.0, 0.7, 0.0]])
+    by_age = window_totals(amount, ITEM, lag, (0.5, 1.0), 2)
+    assert by_age.tolist() == [[[1, 0], [0, 1]]]
 
 
 def test_totals_by_hand():
-    weight = torch.tensor([[2.0, 3.0, 5.0]])
-    amount = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.5, 0.0]]])
-    # item 0: 2 * 1 + 5 * .5; item 1: 3 * 1
-    assert total(amount, weight).tolist() == [[4.5, 3.0]]
+    amount = torch.tensor([[2.0, 3.0, 2.5, 0.0]])
+    # item 0: 2 + 2.5; item 1: 3
+    assert totals(amount, ITEM, 2).tolist() == [[4.5, 3.0]]
+    for item, sum_of_item in ((0, 4.5), (1, 3.0)):
+        mine = reviews_of(torch.tensor([[item]]), ITEM, torch.float32)
+        assert dot(amount, mine).tolist() == [[sum_of_item]]
+
+
+def test_a_decay():
+    time = torch.tensor([[0.25, 4.0]], dtype=torch.float64)
+    torch.testing.assert_close(decay_(time.clone(), 0.5), time**-0.5)
+    torch.testing.assert_close(decay_(time.clone(), torch.tensor([[3.0]])), time**-3)
 
 
 @settings(max_examples=15, deadline=None)
@@ -48,11 +88,12 @@ def test_totals_by_hand():
 def test_windows_are_nested_and_the_last_counts_all(seed, n):
     luck = torch.Generator().manual_seed(seed)
     like = torch.zeros(5)
-    lag, amount = empty_column(like, 8), empty_column(like, 8, 3)
+    lag, amount, item = empty_column(like, 8), empty_column(like, 8), empty_index(like, 8, 12)
     for _ in range(n):
-        item = torch.randint(3, (5,), generator=luck)
-        lag = push(lag, torch.zeros(5)) + torch.rand(5, 1, generator=luck)
-        amount = push(amount, torch.nn.functional.one_hot(item, 3).float())
-    counts = totals(amount, within(lag, torch.tensor([0.5, 2.0, math.inf])))
-    assert (counts.diff(dim=-1) >= 0).all()
-    assert torch.equal(counts[..., -1].sum(-1), torch.full((5,), float(n)))
+        item = push(item, torch.randint(3, (5, 1), generator=luck))
+        lag = push(lag, torch.zeros(5, 1)) + torch.rand(5, 1, generator=luck)
+        amount = push(amount, torch.ones(5, 1))
+    counts = window_totals(amount, item, lag, (0.5, 2.0, math.inf), 3).cumsum(1)
+    assert (counts.diff(dim=1) >= 0).all()
+    assert torch.equal(counts[:, -1], totals(amount, item, 3))
+    assert torch.equal(counts[:, -1].sum(-1), torch.full((5,), float(n)))

@@ -27,8 +27,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tutor_envs.history import empty_column, push, total
-from tutor_envs.practice import SkillPractice
+from tutor_envs.history import decay_, dot, empty_column, empty_index, push, reviews_of, totals
+from tutor_envs.practice import SkillPractice, index_of, narrowed
 from tutor_envs.student import SECONDS_PER_DAY, Latents, LatentSpec, State
 
 
@@ -65,39 +65,63 @@ class ACTR(SkillPractice):
     def begin_lesson(self, latents: Latents, uniforms: Tensor) -> State:
         """The first exposure, and an empty history of reviews.
 
-        ``first_lag`` ``(n, K)``, days since the first exposure; ``lag`` and ``decay`` ``(n, H)``
-        and ``amount`` ``(n, H, K)`` of the reviews.
+        ``first_lag`` ``(n, K)``, days since the first exposure; ``lag`` (days), ``item``, ``decay``
+        and ``amount`` of the reviews, ``(n, H)`` each.
         """
         like, size = latents["ability"], self.max_reviews
         return {
             "first_lag": latents["initial_lag"].clone(),
             "lag": empty_column(like, size),
+            "item": empty_index(like, size, self.n_skills),
             "decay": empty_column(like, size),
-            "amount": empty_column(like, size, self.n_skills),
+            "amount": empty_column(like, size),
         }
 
     def strength(self, latents: Latents, state: State) -> Tensor:
         """``exp(activation)`` of each item now, ``(n, K)``."""
-        scale = SECONDS_PER_DAY * self.interference
-        first = (scale * state["first_lag"]).clamp(min=1) ** -latents["decay"].unsqueeze(-1)
-        later = (scale * state["lag"]).clamp(min=1) ** -state["decay"]
-        return first + total(state["amount"], later)
+        first = decay_(self._time(state["first_lag"]), latents["decay"].unsqueeze(-1))
+        return first + totals(self._left(state), state["item"], self.n_skills)
+
+    def _strength_of(self, latents: Latents, state: State, item: Tensor) -> Tensor:
+        """``exp(activation)`` of one item now, ``(n, 1)``."""
+        first_lag = state["first_lag"].gather(-1, item)
+        first = decay_(self._time(first_lag), latents["decay"].unsqueeze(-1))
+        return first + dot(self._left(state), reviews_of(item, state["item"], first.dtype))
+
+    def _left(self, state: State) -> Tensor:
+        """What is left of each review, ``(n, H)``."""
+        return decay_(self._time(state["lag"]), state["decay"]).mul_(state["amount"])
+
+    def _time(self, lag: Tensor) -> Tensor:
+        """T of a lag in days."""
+        return (SECONDS_PER_DAY * self.interference * lag).clamp_(min=1)
 
     def p_correct(self, latents: Latents, state: State) -> Tensor:
         """Probability of recalling each item now."""
+        return self._p_correct(latents, self.strength(latents, state))
+
+    def p_answer(self, latents: Latents, state: State, skill: Tensor) -> Tensor:
+        """Probability of recalling one item now."""
+        strength = self._strength_of(latents, state, skill)
+        return self._p_correct(narrowed(latents, skill, "threshold"), strength)
+
+    def _p_correct(self, latents: Latents, strength: Tensor) -> Tensor:
         shift = self.ability_on_threshold * latents["ability"].unsqueeze(-1) - latents["threshold"]
-        return torch.sigmoid((torch.log(self.strength(latents, state)) + shift) / self.noise)
+        return torch.sigmoid((torch.log(strength) + shift) / self.noise)
 
     def practise(
         self, latents: Latents, state: State, practised: Tensor, correct: Tensor, style: Tensor
     ) -> State:
         """One trace more; the answer makes no difference."""
-        strength = torch.where(practised, self.strength(latents, state), 0).sum(-1)
+        item = index_of(practised)
+        activation = self._strength_of(latents, state, item)
+        slope, decay = (latents[name].unsqueeze(-1) for name in ("decay_slope", "decay"))
         return {
             "first_lag": state["first_lag"],
-            "lag": push(state["lag"], torch.zeros_like(strength)),
-            "decay": push(state["decay"], latents["decay_slope"] * strength + latents["decay"]),
-            "amount": push(state["amount"], practised * style),
+            "lag": push(state["lag"], torch.zeros_like(style)),
+            "item": push(state["item"], item),
+            "decay": push(state["decay"], slope * activation + decay),
+            "amount": push(state["amount"], style),
         }
 
     def wait(self, latents: Latents, state: State, days: Tensor, uniforms: Tensor) -> State:

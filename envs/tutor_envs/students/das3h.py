@@ -27,8 +27,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from tutor_envs.history import empty_column, push, totals, within
-from tutor_envs.practice import SkillPractice
+from tutor_envs.history import empty_column, empty_index, push, window_totals
+from tutor_envs.practice import SkillPractice, index_of, narrowed
 from tutor_envs.student import Latents, LatentSpec, State
 
 
@@ -101,34 +101,50 @@ class DAS3H(SkillPractice):
     def begin_lesson(self, latents: Latents, uniforms: Tensor) -> State:
         """An empty history, and when each item was last seen.
 
-        ``lag`` ``(n, H)`` in days, ``attempts`` and ``successes`` ``(n, H, K)``; ``since``
-        ``(n, K)``, days since each item's last review, and ``seen`` ``(n, K)``, 1 if there was one.
+        ``lag`` (days), ``outcome`` (``correct * K + item``) and ``amount`` of the reviews,
+        ``(n, H)``; ``since`` ``(n, K)``, days since each item's last review, and ``seen``
+        ``(n, K)``, 1 if there was one.
         """
-        like, size, n_items = latents["ability"], self.max_reviews, self.n_skills
+        like, size = latents["ability"], self.max_reviews
         zeros = torch.zeros_like(latents["item_easiness"])
         return {
             "lag": empty_column(like, size),
-            "attempts": empty_column(like, size, n_items),
-            "successes": empty_column(like, size, n_items),
+            "outcome": empty_index(like, size, 2 * self.n_skills * (len(self.windows_days) + 1)),
+            "amount": empty_column(like, size),
             "since": zeros,
             "seen": zeros.clone(),
         }
 
     def p_correct(self, latents: Latents, state: State) -> Tensor:
         """Probability of a correct answer on each item now."""
-        ability = latents["ability"]
-        concepts = torch.tensor(
-            [[float(c in item) for c in range(self.n_concepts)] for item in self._concepts],
-            dtype=ability.dtype,
-            device=ability.device,
+        return self._p_correct(latents, state, self._logit(latents, state))
+
+    def p_answer(self, latents: Latents, state: State, skill: Tensor) -> Tensor:
+        """Probability of a correct answer on one item now."""
+        logit = self._logit(latents, state).gather(-1, skill)
+        return self._p_correct(latents, narrowed(state, skill, "since", "seen"), logit)
+
+    def _logit(self, latents: Latents, state: State) -> Tensor:
+        """Of what is kept of each item, ``(n, K)``: sums before and after the logarithm."""
+        ability, n_windows = latents["ability"], len(self.windows_days)
+        concepts = ability.new_tensor(
+            [[float(c in item) for c in range(self.n_concepts)] for item in self._concepts]
         )
-        inside = within(state["lag"], ability.new_tensor(self.windows_days))
-        by_concept = latents["concept_easiness"]
-        for name, weight in (("successes", "correct_weight"), ("attempts", "attempt_weight")):
-            counts = concepts.T @ totals(state[name], inside)
-            by_concept = by_concept + (torch.log1p(counts) * latents[weight]).sum(-1)
-        logit = self.ability_on_logit * ability.unsqueeze(-1) + latents["item_easiness"]
-        kept = torch.sigmoid(logit + by_concept @ concepts.T)
+        nested = ability.new_ones(n_windows, n_windows).triu()  # a window lies in all wider ones
+        answers = ability.new_tensor([[0, 1], [1, 1]])  # wrong: an attempt; right: a success, too
+        to_counts = torch.einsum("wv,ab,kc->wakbcv", nested, answers, concepts).flatten(0, 2)
+        to_items = concepts.T.repeat_interleave(n_windows, 0).repeat(2, 1)
+        seen = window_totals(
+            state["amount"], state["outcome"], state["lag"], self.windows_days, 2 * self.n_skills
+        )
+        gained = (seen.flatten(1) @ to_counts.flatten(1)).add_(1).log_()
+        for half, name in zip(gained.chunk(2, 1), ("correct", "attempt"), strict=True):
+            half.mul_(latents[f"{name}_weight"].flatten(1))
+        easiness = latents["item_easiness"] + latents["concept_easiness"] @ concepts.T
+        return self.ability_on_logit * ability.unsqueeze(-1) + easiness + gained @ to_items
+
+    def _p_correct(self, latents: Latents, state: State, logit: Tensor) -> Tensor:
+        kept = torch.sigmoid(logit)
         rate, decay = (latents[name].unsqueeze(-1) for name in ("rate", "decay"))
         return kept + (1 - kept) * state["seen"] * (1 + rate * state["since"]) ** -decay
 
@@ -136,12 +152,13 @@ class DAS3H(SkillPractice):
         self, latents: Latents, state: State, practised: Tensor, correct: Tensor, style: Tensor
     ) -> State:
         """One review more in the history, and the item was just seen."""
+        item = index_of(practised)
         return {
-            "lag": push(state["lag"], torch.zeros_like(style[:, 0])),
-            "attempts": push(state["attempts"], practised * style),
-            "successes": push(state["successes"], (practised & correct) * style),
-            "since": torch.where(practised, 0, state["since"]),
-            "seen": torch.where(practised, 1, state["seen"]),
+            "lag": push(state["lag"], torch.zeros_like(style)),
+            "outcome": push(state["outcome"], correct * self.n_skills + item),
+            "amount": push(state["amount"], style),
+            "since": state["since"].scatter(1, item, 0.0),
+            "seen": state["seen"].scatter(1, item, 1.0),
         }
 
     def wait(self, latents: Latents, state: State, days: Tensor, uniforms: Tensor) -> State:

@@ -25,8 +25,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from tutor_envs.history import empty_column, push, totals, within
-from tutor_envs.practice import SkillPractice
+from tutor_envs.history import empty_column, empty_index, push, window_totals
+from tutor_envs.practice import SkillPractice, index_of, narrowed
 from tutor_envs.student import Latents, LatentSpec, State
 
 
@@ -70,21 +70,41 @@ class DASH(SkillPractice):
         }
 
     def begin_lesson(self, latents: Latents, uniforms: Tensor) -> State:
-        """An empty history: ``lag`` ``(n, H)``; ``attempts`` and ``successes`` ``(n, H, K)``."""
+        """An empty history of ``lag`` (days), ``outcome`` and ``amount``, ``(n, H)`` each.
+
+        The outcome ``correct * K + item`` says what was reviewed and answered.
+        """
         like, size = latents["ability"], self.max_reviews
         return {
             "lag": empty_column(like, size),
-            "attempts": empty_column(like, size, self.n_skills),
-            "successes": empty_column(like, size, self.n_skills),
+            "outcome": empty_index(like, size, 2 * self.n_skills * (len(self.windows_days) + 1)),
+            "amount": empty_column(like, size),
         }
 
     def p_correct(self, latents: Latents, state: State) -> Tensor:
         """Probability of a correct answer on each item now."""
+        wrong, right = self._seen(state).chunk(2, -1)
+        return self._p_correct(latents, wrong, right)
+
+    def p_answer(self, latents: Latents, state: State, skill: Tensor) -> Tensor:
+        """Probability of a correct answer on one item now."""
+        seen = self._seen(state)
+        asked = skill.unsqueeze(1).expand(-1, seen.shape[1], 1)
+        wrong, right = seen.gather(-1, asked), seen.gather(-1, self.n_skills + asked)
+        return self._p_correct(narrowed(latents, skill, "difficulty"), wrong, right)
+
+    def _seen(self, state: State) -> Tensor:
+        """How often each outcome was seen by age, ``(n, W, 2 K)``."""
+        return window_totals(
+            state["amount"], state["outcome"], state["lag"], self.windows_days, 2 * self.n_skills
+        )
+
+    def _p_correct(self, latents: Latents, wrong: Tensor, right: Tensor) -> Tensor:
+        """From the answers to k items by age, ``(n, W, k)`` each."""
         logit = self.ability_on_logit * latents["ability"].unsqueeze(-1) - latents["difficulty"]
-        inside = within(state["lag"], logit.new_tensor(self.windows_days))
-        for name, weight in (("successes", "correct_weight"), ("attempts", "attempt_weight")):
-            counts = totals(state[name], inside)
-            logit = logit + (torch.log1p(counts) * latents[weight].unsqueeze(1)).sum(-1)
+        for count, weight in ((right, "correct_weight"), (right + wrong, "attempt_weight")):
+            logs = torch.log(1 + count.cumsum(1))
+            logit = logit + (latents[weight].unsqueeze(1) @ logs).squeeze(1)
         return torch.sigmoid(logit)
 
     def practise(
@@ -92,9 +112,9 @@ class DASH(SkillPractice):
     ) -> State:
         """One review more in the history."""
         return {
-            "lag": push(state["lag"], torch.zeros_like(style[:, 0])),
-            "attempts": push(state["attempts"], practised * style),
-            "successes": push(state["successes"], (practised & correct) * style),
+            "lag": push(state["lag"], torch.zeros_like(style)),
+            "outcome": push(state["outcome"], correct * self.n_skills + index_of(practised)),
+            "amount": push(state["amount"], style),
         }
 
     def wait(self, latents: Latents, state: State, days: Tensor, uniforms: Tensor) -> State:

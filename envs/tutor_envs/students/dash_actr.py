@@ -25,8 +25,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tutor_envs.history import empty_column, push, total
-from tutor_envs.practice import SkillPractice
+from tutor_envs.history import decay_, dot, empty_column, empty_index, push, reviews_of, totals
+from tutor_envs.practice import SkillPractice, index_of, narrowed
 from tutor_envs.student import Latents, LatentSpec, State
 
 
@@ -60,17 +60,31 @@ class DASHACTR(SkillPractice):
         }
 
     def begin_lesson(self, latents: Latents, uniforms: Tensor) -> State:
-        """An empty history: ``lag`` ``(n, H)`` in days and ``amount`` ``(n, H, K)``."""
+        """An empty history of ``lag`` (days), ``item`` and ``amount``, ``(n, H)`` each."""
         like, size = latents["ability"], self.max_reviews
         return {
             "lag": empty_column(like, size),
-            "amount": empty_column(like, size, self.n_skills),
+            "item": empty_index(like, size, self.n_skills),
+            "amount": empty_column(like, size),
         }
 
     def p_correct(self, latents: Latents, state: State) -> Tensor:
         """Probability of a correct answer on each item now."""
+        traces = totals(self._left(latents, state), state["item"], self.n_skills)
+        return self._p_correct(latents, traces)
+
+    def p_answer(self, latents: Latents, state: State, skill: Tensor) -> Tensor:
+        """Probability of a correct answer on one item now."""
+        left = self._left(latents, state)
+        traces = dot(left, reviews_of(skill, state["item"], left.dtype))
+        return self._p_correct(narrowed(latents, skill, "difficulty"), traces)
+
+    def _left(self, latents: Latents, state: State) -> Tensor:
+        """The term of each review, ``(n, H)``."""
         lag = state["lag"].clamp(min=self.min_lag_days)
-        traces = total(state["amount"], lag ** -latents["decay"].unsqueeze(-1))
+        return decay_(lag, latents["decay"].unsqueeze(-1)).mul_(state["amount"])
+
+    def _p_correct(self, latents: Latents, traces: Tensor) -> Tensor:
         logit = self.ability_on_logit * latents["ability"].unsqueeze(-1) - latents["difficulty"]
         return torch.sigmoid(self.scale * torch.log1p(traces.clamp(min=0)) + logit)
 
@@ -80,8 +94,9 @@ class DASHACTR(SkillPractice):
         """One review more in the history, with the weight of its outcome."""
         right, wrong = (latents[f"{name}_weight"].unsqueeze(-1) for name in ("correct", "wrong"))
         return {
-            "lag": push(state["lag"], torch.zeros_like(style[:, 0])),
-            "amount": push(state["amount"], practised * style * torch.where(correct, right, wrong)),
+            "lag": push(state["lag"], torch.zeros_like(style)),
+            "item": push(state["item"], index_of(practised)),
+            "amount": push(state["amount"], style * torch.where(correct, right, wrong)),
         }
 
     def wait(self, latents: Latents, state: State, days: Tensor, uniforms: Tensor) -> State:

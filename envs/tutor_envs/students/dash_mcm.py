@@ -25,7 +25,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from tutor_envs.practice import SkillPractice
+from tutor_envs.practice import SkillPractice, narrowed
 from tutor_envs.student import Latents, LatentSpec, State
 
 
@@ -73,6 +73,11 @@ class DASHMCM(SkillPractice):
         for name, weight in (("successes", "correct_weight"), ("attempts", "attempt_weight")):
             logit = logit + (torch.log1p(state[name]) * latents[weight].unsqueeze(1)).sum(-1)
         return torch.sigmoid(logit)
+
+    def p_answer(self, latents: Latents, state: State, skill: Tensor) -> Tensor:
+        """Probability of a correct answer on one item now."""
+        item = narrowed(latents, skill, "difficulty")
+        return self.p_correct(item, narrowed(state, skill))
 
     def practise(
         self, latents: Latents, state: State, practised: Tensor, correct: Tensor, style: Tensor

@@ -31,7 +31,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tutor_envs.practice import SkillPractice
+from tutor_envs.practice import SkillPractice, index_of, narrowed
 from tutor_envs.student import Latents, LatentSpec, State
 
 N_WEIGHTS = 21
@@ -166,11 +166,13 @@ class FSRS(SkillPractice):
 
     def weights(self, latents: Latents) -> Tensor:
         """The weights with the student's ability in them, ``(n, 21)``."""
-        ability = latents["ability"].unsqueeze(-1)
-        table = torch.stack([latents[f"w{i}"] for i in range(N_WEIGHTS)], dim=-1)
-        scaled = table[:, :4] * torch.exp(self.ability_on_stability * ability)
-        growth = table[:, 8:9] + self.ability_on_growth * ability
-        return torch.cat([scaled, table[:, 4:8], growth, table[:, 9:]], dim=-1)
+        ability = latents["ability"]
+        weights = [latents[f"w{i}"] for i in range(N_WEIGHTS)]
+        scale = torch.exp(self.ability_on_stability * ability)
+        weights[:EASY] = [weight * scale for weight in weights[:EASY]]
+        weights[8] = weights[8] + self.ability_on_growth * ability
+        # Each weight is read alone: those of all students lie side by side in memory.
+        return torch.stack(weights).mT
 
     def begin_lesson(self, latents: Latents, uniforms: Tensor) -> State:
         """No card was ever reviewed.
@@ -192,15 +194,21 @@ class FSRS(SkillPractice):
         recall = retrievability(weights, state["stability"], state["days"])
         return torch.where(state["seen"], recall, latents["p_known"].unsqueeze(-1))
 
+    def p_answer(self, latents: Latents, state: State, skill: Tensor) -> Tensor:
+        """The same of one card."""
+        return self.p_correct(latents, narrowed(state, skill))
+
     def practise(
         self, latents: Latents, state: State, practised: Tensor, correct: Tensor, style: Tensor
     ) -> State:
         """A review: the first sets stability and difficulty, the others move them."""
         weights = self.weights(latents).unsqueeze(1)
-        rating = torch.where(correct, GOOD, AGAIN).expand(practised.shape)
-        stability, seen = state["stability"], state["seen"]
+        rating = torch.where(correct, GOOD, AGAIN)
+        index = index_of(practised)
+        card = narrowed(state, index)
+        stability, seen = card["stability"], card["seen"]
         first = first_memory(weights, rating)
-        later = next_memory(weights, stability, state["difficulty"], rating, state["days"])
+        later = next_memory(weights, stability, card["difficulty"], rating, card["days"])
         styled = stability * (later[0] / stability) ** torch.where(correct, style, 1.0)
         reviewed = {
             "stability": torch.where(seen, styled, first[0]).clamp(max=_MAX_STABILITY),
@@ -208,7 +216,7 @@ class FSRS(SkillPractice):
             "days": torch.zeros_like(stability),
             "seen": torch.ones_like(seen),
         }
-        return {name: torch.where(practised, reviewed[name], state[name]) for name in reviewed}
+        return {name: state[name].scatter(1, index, reviewed[name]) for name in reviewed}
 
     def wait(self, latents: Latents, state: State, days: Tensor, uniforms: Tensor) -> State:
         """Every card gets older."""

@@ -33,7 +33,7 @@ from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from torch import Tensor
 
-from tutor_envs.practice import SkillPractice
+from tutor_envs.practice import SkillPractice, index_of
 from tutor_envs.student import Latents, LatentSpec, State
 
 _BUILT_IN = Path(__file__).parents[1] / "populations"
@@ -171,10 +171,13 @@ class Neural(SkillPractice):
         """One step of the gated recurrent unit, its length scaled by the style."""
         hidden = state["hidden"]
         weights = self._weights.on(hidden)
-        wrong_gates, right_gates = practised.to(hidden) @ weights["input_gates"]
-        x = torch.where(correct, right_gates, wrong_gates).chunk(3, -1)
-        u = (hidden @ weights["recurrent"].T + weights["recurrent_bias"]).chunk(3, -1)
-        reset, keep = torch.sigmoid(x[0] + u[0]), torch.sigmoid(x[1] + u[1])
-        candidate = torch.tanh(x[2] + reset * u[2])
+        n_gates = 2 * hidden.shape[-1]  # of r and z, which come before c
+        answer = (correct * self.n_skills + index_of(practised)).squeeze(-1)
+        x, recurrent = weights["input_gates"].flatten(0, 1), weights["recurrent"].T
+        bias = weights["recurrent_bias"]
+        gates = (x[:, :n_gates] + bias[:n_gates])[answer]
+        reset, keep = gates.addmm_(hidden, recurrent[:, :n_gates]).sigmoid_().chunk(2, -1)
+        u = torch.addmm(bias[n_gates:], hidden, recurrent[:, n_gates:])
+        candidate = x[:, n_gates:][answer].addcmul_(reset, u).tanh_()
         length = (style * (1 - keep)).clamp(max=1)
-        return {"hidden": hidden + length * (candidate - hidden)}
+        return {"hidden": torch.lerp(hidden, candidate, length)}

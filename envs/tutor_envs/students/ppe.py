@@ -32,8 +32,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tutor_envs.history import empty_column, push, total
-from tutor_envs.practice import SkillPractice
+from tutor_envs.history import decay_, dot, empty_column, empty_index, push, reviews_of, totals
+from tutor_envs.practice import SkillPractice, index_of, narrowed
 from tutor_envs.student import Latents, LatentSpec, State
 
 
@@ -74,7 +74,7 @@ class PPE(SkillPractice):
 
         ``first_lag`` and ``since`` ``(n, K)``, days since the first and the last presentation;
         ``n_reviews`` and ``massing`` ``(n, K)``, number of reviews and sum of 1 / log(lag + e);
-        ``lag`` ``(n, H)`` and ``amount`` ``(n, H, K)`` of the reviews.
+        ``lag`` (days), ``item`` and ``amount`` of the reviews, ``(n, H)`` each.
         """
         like, size = latents["initial_lag"], self.max_reviews
         return {
@@ -83,40 +83,59 @@ class PPE(SkillPractice):
             "n_reviews": torch.zeros_like(like),
             "massing": torch.zeros_like(like),
             "lag": empty_column(like, size),
-            "amount": empty_column(like, size, self.n_skills),
+            "item": empty_index(like, size, self.n_skills),
+            "amount": empty_column(like, size),
         }
-
-    def _elapsed(self, state: State) -> Tensor:
-        """T, the weighted elapsed time, in days, ``(n, K)``."""
-        first, lag = (state[name].clamp(min=self.min_lag_days) for name in ("first_lag", "lag"))
-        weighted, weight = (
-            first**power + total(state["amount"], lag**power)
-            for power in (1 - self.recency, -self.recency)
-        )
-        return weighted / weight
 
     def p_correct(self, latents: Latents, state: State) -> Tensor:
         """Probability of a correct answer on each item now."""
+        lag, weight = self._weigh(state)
+        item = state["item"].long()
+        weighted, weight = (totals(w, item, self.n_skills) for w in (weight * lag, weight))
+        return self._p_correct(latents, state, weighted, weight)
+
+    def p_answer(self, latents: Latents, state: State, skill: Tensor) -> Tensor:
+        """Probability of a correct answer on one item now."""
+        lag, weight = self._weigh(state)
+        weight.mul_(reviews_of(skill, state["item"], weight.dtype))
+        asked = narrowed(state, skill, "first_lag", "n_reviews", "massing")
+        latents = narrowed(latents, skill, "threshold")
+        return self._p_correct(latents, asked, dot(weight, lag), weight.sum(-1, keepdim=True))
+
+    def _weigh(self, state: State) -> tuple[Tensor, Tensor]:
+        """Lag and weight of each review, ``(n, H)`` each."""
+        lag = state["lag"].clamp(min=self.min_lag_days)
+        return lag, decay_(lag.clone(), self.recency).mul_(state["amount"])
+
+    def _p_correct(
+        self, latents: Latents, state: State, weighted: Tensor, weight: Tensor
+    ) -> Tensor:
+        """From the sums over the reviews, and what the state says of each item."""
+        first = state["first_lag"].clamp(min=self.min_lag_days)
+        of_first = first**-self.recency
+        elapsed = (of_first * first + weighted) / (of_first + weight)
         n_reviews = state["n_reviews"]
         mean = torch.where(n_reviews > 0, state["massing"] / n_reviews, 1)
         decay = latents["base_decay"].unsqueeze(-1) + self.spacing_decay * mean
         decay = decay * torch.exp(-self.ability_on_decay * latents["ability"]).unsqueeze(-1)
         practice = (1 + n_reviews) ** latents["learning"].unsqueeze(-1)
-        activation = practice * self._elapsed(state) ** -decay
+        activation = practice * elapsed**-decay
         return torch.sigmoid((activation - latents["threshold"]) / self.noise)
 
     def practise(
         self, latents: Latents, state: State, practised: Tensor, correct: Tensor, style: Tensor
     ) -> State:
         """One presentation more; the answer makes no difference."""
-        amount = practised * style
+        item = index_of(practised)
+        since = state["since"].gather(1, item)
         return {
             "first_lag": state["first_lag"],
-            "since": torch.where(practised, 0, state["since"]),
-            "n_reviews": state["n_reviews"] + amount,
-            "massing": state["massing"] + amount / torch.log(state["since"] + math.e),
-            "lag": push(state["lag"], torch.zeros_like(style[:, 0])),
-            "amount": push(state["amount"], amount),
+            "since": state["since"].scatter(1, item, 0.0),
+            "n_reviews": state["n_reviews"].scatter_add(1, item, style),
+            "massing": state["massing"].scatter_add(1, item, style / torch.log(since + math.e)),
+            "lag": push(state["lag"], torch.zeros_like(style)),
+            "item": push(state["item"], item),
+            "amount": push(state["amount"], style),
         }
 
     def wait(self, latents: Latents, state: State, days: Tensor, uniforms: Tensor) -> State:
