@@ -46,8 +46,6 @@ class Network(nn.Module):
         )
         self.value = nn.Sequential(
             [
-                dense(2 * self.width),
-                nn.tanh,
                 dense(self.width),
                 nn.tanh,
                 nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0)),

@@ -41,7 +41,7 @@ class Train:
                 "lstm_hidden_size": s.hidden_size,
                 "shared_lstm": True,
                 "enable_critic_lstm": False,
-                "net_arch": {"pi": [s.hidden_size], "vf": [2 * s.hidden_size, s.hidden_size]},
+                "net_arch": [s.hidden_size],
                 "activation_fn": torch.nn.Tanh,
             },
             seed=0,

@@ -113,11 +113,7 @@ def test_operations_are_those_of_the_products():
     width, n_actions, n = 8, 6, 32
     gru = torch.nn.Linear(width, 3 * width)
     policy = [torch.nn.Linear(width, width), torch.nn.Linear(width, n_actions)]
-    value = [
-        torch.nn.Linear(width, 2 * width),
-        torch.nn.Linear(2 * width, width),
-        torch.nn.Linear(width, 1),
-    ]
+    value = [torch.nn.Linear(width, width), torch.nn.Linear(width, 1)]
 
     def flop(layers: list[torch.nn.Linear]) -> int:
         from torch.utils.flop_counter import FlopCounterMode

@@ -92,13 +92,12 @@ def _shares(ours: Measured, products: Measured) -> dict[str, tuple[float, float]
 def flop_per_step(width: int, n_actions: int, epochs: int) -> int:
     """Floating-point operations of the products of matrices, for one action that is trained on.
 
-    A GRU and a policy with one hidden layer act and are trained; a value with two hidden layers,
-    the first twice as wide, is computed once before and is trained. Inputs and the clock are
-    looked up in tables.
+    A GRU and a policy with one hidden layer act and are trained; a value with one hidden layer is
+    computed once before and is trained. Inputs and the clock are looked up in tables.
     """
     memory = 3 * width**2
     policy = width**2 + width * n_actions
-    value = width * 2 * width + 2 * width * width + width
+    value = width**2 + width
     acting, all_of_it = memory + policy, memory + policy + value
     passes = epochs * (1 + _BACKWARD)
     return 2 * (acting + all_of_it * (1 + passes))

@@ -243,9 +243,7 @@ class Critic(nn.Module):
         self._shapes_memory = n_features == 0
         self.clock = nn.Embedding(n_clock, hidden_size)
         self.value = nn.Sequential(
-            nn.Linear(2 * hidden_size + n_features, 2 * hidden_size),
-            nn.Tanh(),
-            nn.Linear(2 * hidden_size, hidden_size),
+            nn.Linear(2 * hidden_size + n_features, hidden_size),
             nn.Tanh(),
             nn.Linear(hidden_size, 1),
         )
