@@ -38,6 +38,8 @@ from tutor_envs.native import addresses, load_library
 
 _UNITS = 32
 """The C functions take widths that are multiples of this; zeros are added to others."""
+_TILE = 16
+"""Rows of a tile of products in bfloat16."""
 _CHUNK_ROWS = 256
 """Of the way back that are computed before their share of the gradient of ``W_hh`` is."""
 _wanted: ContextVar[bool] = ContextVar("gru_kernel_wanted", default=True)
@@ -88,14 +90,22 @@ class _Kernel(NamedTuple):
     """The C functions; see ``gru_kernel.c``."""
 
     pack: Any
+    pack_tiles: Any
     forward: Any
     backward: Any
+    has_tiles: bool
 
     def panels(self, w_hh: Tensor, *, both: bool) -> tuple[Tensor, Tensor | None]:
-        """``W_hh`` in the order in which the way forward, and the way back if wanted, reads it."""
-        w_hh = w_hh.detach().contiguous()
-        forward, back = torch.empty_like(w_hh), torch.empty_like(w_hh) if both else None
-        self.pack(w_hh.shape[1], *addresses(w_hh, forward), _address_of(back))
+        """``W_hh`` in the order in which the way forward, and the way back if wanted, reads it.
+
+        In bfloat16 where its products are.
+        """
+        w_hh, in_tiles = w_hh.detach().contiguous(), self.has_tiles and _is_medium()
+        dtype = torch.bfloat16 if in_tiles else None
+        forward = torch.empty_like(w_hh, dtype=dtype)
+        back = torch.empty_like(w_hh, dtype=dtype) if both else None
+        pack = self.pack_tiles if in_tiles else self.pack
+        pack(w_hh.shape[1], *addresses(w_hh, forward), _address_of(back))
         return forward, back
 
 
@@ -237,7 +247,7 @@ def _run(
     width = hidden.shape[-1]
     common = hidden.new_zeros(len(sizes), 3 * width) if given.common is None else given.common
     kept = hidden.new_empty(4 * width) if saved is None else saved
-    starts = _starts(sizes)
+    starts, narrow = _starts(sizes), _place_for_narrow(panels, sizes[0], width)
     is_wrong = kernel.forward(
         len(sizes),
         starts.data_ptr(),
@@ -247,9 +257,17 @@ def _run(
         _address_of(given.token),
         *addresses(common, panels, b_hh, hidden, kept),
         0 if saved is None else 4 * width,
+        _address_of(narrow),
     )
     if is_wrong:
         raise IndexError(f"tokens must be in [0, {len(given.x)})")
+
+
+def _place_for_narrow(panels: Tensor, n_rows: int, n_columns: int) -> Tensor | None:
+    """Where the other factor of products in bfloat16 is kept; None where they are in float."""
+    if panels.dtype == torch.float32:
+        return None
+    return panels.new_empty(n_rows + -n_rows % _TILE, n_columns)
 
 
 def _starts(sizes: list[int]) -> Tensor:
@@ -308,6 +326,7 @@ class _Sequence(Function):
         else:
             d_x, d_common = (grad.new_zeros(n, 3 * width) for n in (ctx.n_x, len(sizes)))
         chunks = list(_chunks(sizes))
+        narrow = _place_for_narrow(ctx.panels, sizes[0], 3 * width)
         d = grad.new_empty(max(sum(sizes[chunk]) for chunk in chunks), 4 * width)
         for chunk in reversed(chunks):
             rows = slice(int(starts[chunk.start]), int(starts[chunk.stop]))
@@ -317,7 +336,7 @@ class _Sequence(Function):
                 starts.data_ptr(),
                 width,
                 *addresses(grad, saved, hidden, ctx.panels, carry, d),
-                *map(_address_of, (token, d_x, d_common)),
+                *map(_address_of, (token, d_x, d_common, narrow)),
             )
             d_chunk = d[: rows.stop - rows.start]
             by_hidden = d_chunk[:, : 3 * width]
@@ -356,6 +375,11 @@ def _address_of(values: Tensor | None) -> int | None:
     return None if values is None else values.data_ptr()
 
 
+def _is_medium() -> bool:
+    """Products may round to bfloat16, see ``torch.set_float32_matmul_precision``."""
+    return torch.get_float32_matmul_precision() == "medium"
+
+
 def _kernel_for(x: Tensor) -> _Kernel | None:
     is_plain = x.device.type == "cpu" and x.dtype == torch.float32
     is_plain = is_plain and not torch.is_autocast_enabled("cpu")
@@ -369,9 +393,12 @@ def _load() -> _Kernel | None:
     if library is None:
         return None
     number, address = ctypes.c_int64, ctypes.c_void_p
-    library.gru_pack.argtypes = [number, *[address] * 3]
-    library.gru_forward.argtypes = [number, address, number, number, *[address] * 7, number]
-    library.gru_backward.argtypes = [number, number, address, number, *[address] * 9]
-    library.gru_forward.restype = ctypes.c_int
-    library.gru_pack.restype = library.gru_backward.restype = None
-    return _Kernel(library.gru_pack, library.gru_forward, library.gru_backward)
+    packs = library.gru_pack, library.gru_pack_tiles
+    for pack in packs:
+        pack.argtypes, pack.restype = [number, *[address] * 3], None
+    forward, backward = library.gru_forward, library.gru_backward
+    forward.argtypes = [number, address, number, number, *[address] * 7, number, address]
+    forward.restype = ctypes.c_int
+    backward.argtypes = [number, number, address, number, *[address] * 10]
+    backward.restype = None
+    return _Kernel(*packs, forward, backward, bool(library.gru_has_tiles()))
