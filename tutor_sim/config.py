@@ -30,6 +30,7 @@ from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 from tutor_envs.yaml_loading import dump_yaml
 from tutor_sim.learners import LEARNERS, learner_kind
+from tutor_sim.precision import MatmulPrecision
 
 
 class TutorSpec(BaseModel):
@@ -135,6 +136,11 @@ class Experiment(BaseModel):
         default_factory=dict,
         description="exact values of tutors where they are known; filled in from a case",
     )
+    matmul_precision: MatmulPrecision = Field(
+        "highest",
+        description="of products in training; medium: factors rounded to bfloat16, where that is "
+        "faster (Intel AMX, GPUs)",
+    )
     learner: _Learner = Field(None, description="what is trained; nothing if left out")
     learners: dict[_LearnerName, _Learner] = Field(
         default_factory=dict,
@@ -218,7 +224,8 @@ class Experiment(BaseModel):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all that training depends on; a checkpoint belongs to one fingerprint."""
-        plain = self.model_dump(mode="json", include={"seed", "population", "task", "learner"})
+        included = {"seed", "population", "task", "matmul_precision", "learner"}
+        plain = self.model_dump(mode="json", include=included)
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     def to_yaml(self) -> str:

@@ -28,6 +28,7 @@ from tutor_sim.evaluation import Evaluation, Role, evaluate
 from tutor_sim.figures import LearningPoint, action_heatmap, adaptation_curve
 from tutor_sim.learners import LearnedTutor, Learner, export_tutor, learner_kind
 from tutor_sim.metrics import MetricsLog, read_metrics
+from tutor_sim.precision import matmul_precision
 from tutor_sim.progress import Pace, training_progress
 from tutor_sim.runs import Run
 from tutor_sim.stopping import Interrupted, StopRequest
@@ -194,7 +195,8 @@ class _Session:
     def update(self, stop_after: Callable[[], bool]) -> None:
         """One update; validation and a checkpoint where they are due."""
         learner, experiment = self.learner, self.experiment
-        values = learner.update()
+        with matmul_precision(experiment.matmul_precision):
+            values = learner.update()
         values["perf/elapsed_s"], values["perf/cpu_s"] = self.elapsed_s, self.cpu_s
         last = learner.updates_done == learner.n_updates
         if last or learner.updates_done % experiment.evaluation.every_updates == 0:

@@ -15,6 +15,7 @@ from tutor_envs.rng import Purpose, uniforms
 from tutor_envs.task import Reward, TeachingTask
 from tutor_sim.bench.job import Work
 from tutor_sim.learners import learner_kind
+from tutor_sim.precision import MatmulPrecision, matmul_precision
 
 
 def task_of(n_lessons: int, n_steps: int) -> TeachingTask:
@@ -56,21 +57,27 @@ class Train:
     """Updates of a learner."""
 
     def __init__(
-        self, population: str, n_lessons: int, n_steps: int, learner: dict[str, Any]
+        self,
+        population: str,
+        n_lessons: int,
+        n_steps: int,
+        learner: dict[str, Any],
+        precision: MatmulPrecision = "highest",
     ) -> None:
         """Build the learner; ``learner`` is its section of an experiment, ``population`` a file."""
         kind, make = learner_kind(learner["algorithm"]).load()
         config = kind.model_validate(learner)
         students, task = load_population(Path(population)), task_of(n_lessons, n_steps)
         self._learner = make(config, students, task, seed=0, device="cpu")
-        self._n_lessons = n_lessons
+        self._n_lessons, self._precision = n_lessons, precision
 
     def prepare(self, round_: int) -> None:
         """Nothing: students belong to the work."""
 
     def work(self) -> Work:
         """One update."""
-        logs = self._learner.update()
+        with matmul_precision(self._precision):
+            logs = self._learner.update()
         score = logs["train/return"] / self._n_lessons
         return Work(self._learner.steps_per_update, score, None)
 

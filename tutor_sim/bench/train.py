@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +24,8 @@ _PPO = {
     "entropy_weight": 0.003,
 }
 """The same for all."""
+_PRECISIONS = {"highest": "float32", "medium": "bfloat16"}
+"""How we multiply (torch's word) -> the type of the factors."""
 _BACKWARD = 2
 """Times the operations of the forward pass."""
 
@@ -44,21 +47,23 @@ def bench_train(
     check_repository()
     everything = []
     for n in trials:
+        ours = [_ours(n, precision) for precision in _PRECISIONS]
+        limits = [_products(dtype) for dtype in _PRECISIONS.values()]
         peers = _peers(n) if with_peers else []
-        product = Subject("products", "tutor_sim.bench.limits:Products", {"dtype": "float32"})
-        measured = measure([_ours(n), *peers, product], n_rounds, log.print)
+        measured = measure([*ours, *peers, *limits], n_rounds, log.print)
         everything += measured
-        competing, most = measured[:-1], measured[-1]
+        mine, theirs = measured[: len(ours)], measured[len(ours) : -len(limits)]
         if not as_json:
             if peers:
-                console.print(ratio_table(competing[:1], competing[1:]))
-            console.print(figures_table(f"Updates of {n:,} trials of 256 actions", competing))
-            console.print(shares_table(_shares(competing[0], most)))
+                console.print(ratio_table(mine, theirs))
+            title = f"Updates of {n:,} trials of 256 actions"
+            console.print(figures_table(title, [*mine, *theirs]))
+            console.print(shares_table(_shares(mine, measured[-len(limits) :])))
     if as_json:
         print_json(everything, console)
 
 
-def _ours(n_trials: int) -> Subject:
+def _ours(n_trials: int, precision: str) -> Subject:
     learner = {
         "algorithm": "rl2",
         "n_trials": n_trials,
@@ -69,24 +74,38 @@ def _ours(n_trials: int) -> Subject:
         "expected_rewards": False,
         **_PPO,
     }
-    settings = {"population": str(FAMILY), "learner": learner, **TRIAL}
-    return Subject(f"ours, {n_trials:,}", "tutor_sim.bench.ours:Train", settings)
+    settings = {
+        "population": str(FAMILY),
+        "learner": learner,
+        "precision": precision,
+        **TRIAL,
+    }
+    return Subject(f"ours, {_PRECISIONS[precision]}", "tutor_sim.bench.ours:Train", settings)
+
+
+def _products(dtype: str) -> Subject:
+    return Subject(f"products, {dtype}", "tutor_sim.bench.limits:Products", {"dtype": dtype})
 
 
 def _peers(n_trials: int) -> list[Subject]:
     settings: dict[str, Any] = {"n_students": n_trials, **TRIAL, **_PPO}
     return [
-        peer(f"JAX, {n_trials:,}", "jax_trainer.py:Train", settings),
-        peer(f"sb3-contrib, {n_trials:,}", "sb3_trainer.py:Train", settings),
+        peer("JAX", "jax_trainer.py:Train", settings),
+        peer("sb3-contrib", "sb3_trainer.py:Train", settings),
     ]
 
 
-def _shares(ours: Measured, products: Measured) -> dict[str, tuple[float, float]]:
+def _shares(
+    ours: Sequence[Measured], products: Sequence[Measured]
+) -> dict[str, tuple[float, float]]:
     """What the products of an update cost at the rate of large ones."""
     flop = flop_per_step(_WIDTH, _N_ACTIONS, _EPOCHS)
-    most = products.rate.median / flop
-    share = ours.rate.median / most
-    return {f"{flop / 1e6:.2f} MFLOP of products in float32": (most, share)}
+    shares = {}
+    for mine, limit in zip(ours, products, strict=True):
+        most = limit.rate.median / flop
+        dtype = limit.subject.settings["dtype"]
+        shares[f"{flop / 1e6:.2f} MFLOP of products in {dtype}"] = most, mine.rate.median / most
+    return shares
 
 
 def flop_per_step(width: int, n_actions: int, epochs: int) -> int:
