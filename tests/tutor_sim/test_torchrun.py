@@ -78,6 +78,13 @@ def check_same(run: Run, other: Run) -> None:
         assert other_row == pytest.approx(row, rel=0, abs=1e-4)
 
 
+def check_codes(ended: Ended, code: str) -> None:
+    """All ended with this exit code, but for one that torchrun ended when it saw another end."""
+    codes = set(re.findall(r"exitcode +: (-?\d+)", ended.output))
+    assert code in codes
+    assert codes <= {code, "-15"}
+
+
 def disturbed(rank: int, at_update: int, what: str, *arguments: str, folder: Path) -> Ended:
     """``tutor-sim`` in two processes, one of which gets a signal."""
     words = (str(rank), str(at_update), what, *arguments, "--device", "cpu")
@@ -131,8 +138,7 @@ def test_two_processes_train_one_run(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("what", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(("rank", "what"), [(0, "SIGINT"), (1, "SIGTERM")])
 def test_a_stop_asked_of_any_process_stops_all_of_them(
     path: Path, tmp_path: Path, rank: int, what: str
 ) -> None:
@@ -144,7 +150,7 @@ def test_a_stop_asked_of_any_process_stops_all_of_them(
         "Go on with: tutor-sim resume runs/shared-0-001\n"
     )
     assert ended.output.count(text) == ended.output.count("Stopped") == 1
-    assert re.findall(r"exitcode +: (\d+)", ended.output) == ["130", "130"]
+    check_codes(ended, "130")
     assert list_checkpoints(run.checkpoints)[-1] == 7
     again = torchrun("tutor_sim", "resume", str(run.folder), "--device", "cpu")
     assert again.code == 0, again.output
@@ -167,9 +173,7 @@ def test_the_first_process_dies(path: Path, tmp_path: Path) -> None:
     [
         (["compare", "shared.yaml"], "`tutor-sim compare` runs in one process"),
         (["train", "shared.yaml", "--set", "learner.algorithm=maml"], "'maml' trains in one"),
-        (["train", "shared.yaml", "--set", "learner.minibatches=16"], "got 1 and 2"),
         (["train", "missing.yaml"], "missing.yaml"),
-        (["train", "shared.yaml", "--device", "cuda:0"], "`--device` must be auto, cpu or cuda"),
     ],
 )
 def test_what_is_refused_is_said_once(
@@ -179,8 +183,7 @@ def test_what_is_refused_is_said_once(
     path.write_text(text)
     ended = torchrun("tutor_sim", *arguments, folder=tmp_path)
     assert ended.output.count("error: ") == ended.output.count(message) == 1, ended.output
-    assert set(re.findall(r"exitcode +: (-?\d+)", ended.output)) <= {"2", "-15"}
-    assert "2" in re.findall(r"exitcode +: (-?\d+)", ended.output)
+    check_codes(ended, "2")
     assert not (tmp_path / "runs").exists()
 
 
