@@ -102,9 +102,12 @@ def read(folder: Path, name: str) -> Result:
 def main() -> None:
     torch.set_num_threads(1)
     folder, device = Path(sys.argv[1]), sys.argv[2]
-    parallel.join()
     if device == "cuda":
-        device = f"cuda:{torch.cuda.current_device()}"
+        from tutor_sim.commands import resolve_device
+
+        device = resolve_device(device)
+        torch.backends.cudnn.allow_tf32 = False
+    parallel.join()
     for name in CASES:
         tensors, logs = trained(name, device)
         own = folder if parallel.is_first() else folder / "other"

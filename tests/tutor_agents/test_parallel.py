@@ -74,8 +74,11 @@ def test_a_minibatch_without_equal_shares_is_refused(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.gpu
-def test_processes_with_a_gpu_each_learn_what_one_learns(tmp_path: Path) -> None:
+def test_processes_with_a_gpu_each_learn_what_one_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By NCCL; with one GPU, one process, which still reduces everything."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     n_processes = 2 if torch.cuda.device_count() > 1 else 1
     ended = torchrun("shared_training", str(tmp_path), "cuda", n_processes=n_processes)
     assert ended.code == 0, ended.output

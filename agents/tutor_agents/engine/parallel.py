@@ -32,7 +32,6 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.rendezvous import rendezvous
 
 T = TypeVar("T")
 
@@ -199,7 +198,8 @@ def say_once(say: Callable[[], None], *, by_first: bool = False) -> None:
     """
     with contextlib.suppress(RuntimeError):
         store, rank, _ = _meeting()
-        if rank != 0 if by_first else store.add("speaks", 1) != 1:
+        speaks = rank == 0 if by_first else store.add("speaks", 1) == 1
+        if not speaks:
             store.wait(["said"], timedelta(seconds=_LONGEST_SETTLING_S * 2))
             return
     say()
@@ -210,6 +210,8 @@ def say_once(say: Callable[[], None], *, by_first: bool = False) -> None:
 @functools.cache
 def _meeting() -> tuple[Any, int, int]:
     """The store that torchrun keeps for its processes; rank and number of processes."""
+    from torch.distributed.rendezvous import rendezvous  # not in every PyTorch
+
     store, rank, size = next(rendezvous("env://"))
     return store, rank, size
 
