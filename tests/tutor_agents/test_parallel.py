@@ -73,6 +73,41 @@ def test_a_minibatch_without_equal_shares_is_refused(monkeypatch: pytest.MonkeyP
         parallel.check_shares(32)
 
 
+def test_an_error_of_communication_names_who_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What really happens when one is killed is in the slow tests of the command."""
+    store = torch.distributed.HashStore()
+    monkeypatch.setattr(parallel, "_meeting", lambda: (store, 0, 4))
+    monkeypatch.setattr(parallel, "_group", parallel._Group(0, 4))
+    monkeypatch.setattr(parallel, "_SETTLING_S", 0.0)
+    monkeypatch.setattr(parallel, "_LONGEST_SETTLING_S", 0.0)
+
+    def fail(tensor: torch.Tensor) -> None:
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", fail)
+    store.set("here/2", "")
+    with pytest.raises(parallel.LostProcess, match="lost contact with rank 1 and 3 of 4 processes"):
+        parallel.total(1.0)
+    store.set("here/1", "")
+    store.set("here/3", "")
+    with pytest.raises(RuntimeError, match="Connection closed by peer"):  # then it is our mistake
+        parallel.total(1.0)
+
+
+def test_one_speaks_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, said = torch.distributed.HashStore(), []
+    for rank in (1, 0, 2):
+        monkeypatch.setattr(parallel, "_meeting", lambda rank=rank: (store, rank, 3))
+        parallel.say_once(lambda rank=rank: said.append(rank))
+    assert said == [1]
+    for rank in (0, 1, 2):
+        monkeypatch.setattr(parallel, "_meeting", lambda rank=rank: (store, rank, 3))
+        parallel.say_once(lambda rank=rank: said.append(rank), by_first=True)
+    assert said == [1, 0]
+
+
 @pytest.mark.gpu
 def test_processes_with_a_gpu_each_learn_what_one_learns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -91,6 +91,7 @@ def disturbed(rank: int, at_update: int, what: str, *arguments: str, folder: Pat
     return torchrun("torchrun", *words, folder=folder)
 
 
+@pytest.mark.slow
 def test_begun_alone_continued_by_two_of_which_one_dies_finished_alone(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
