@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 BAD_INPUT = 2
 FAILED = 1
 INTERRUPTED = 130
+_SHARED_COMMANDS = ("train", "resume")
 _OUR_PACKAGES = ("tutor_sim", "tutor_agents", "tutor_envs")
 
 app = typer.Typer(
@@ -476,18 +478,32 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", help="show the version", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    pass
+    command = context.invoked_subcommand
+    if _n_processes() > 1 and command not in _SHARED_COMMANDS:
+        _fail(
+            f"error: `tutor-sim {command}` runs in one process, and torchrun started "
+            f"{_n_processes()}; those that several processes share are "
+            f"{' and '.join(_SHARED_COMMANDS)}",
+            BAD_INPUT,
+        )
+
+
+def _n_processes() -> int:
+    """As many as torchrun started; 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    is_first = _n_processes() == 1 or os.environ["RANK"] == "0"
+    return Console(stderr=stderr, quiet=not is_first)
 
 
 @contextlib.contextmanager
@@ -510,14 +526,15 @@ def _clear_errors() -> Iterator[None]:
             raise
         _fail(f"error: {error}", BAD_INPUT)
     except Exception as error:
+        from tutor_agents.engine.parallel import LostProcess
         from tutor_envs.errors import StudentError
         from tutor_sim.stopping import Interrupted
 
-        if isinstance(error, StudentError):
+        if isinstance(error, StudentError | LostProcess):
             _fail(f"error: {error}", FAILED)
         if not isinstance(error, Interrupted):
             raise
-        _fail(str(error), INTERRUPTED)
+        _fail(str(error), INTERRUPTED, by_first=True)
 
 
 def _raised_by_us(trace: TracebackType | None) -> bool:
@@ -528,9 +545,18 @@ def _raised_by_us(trace: TracebackType | None) -> bool:
     return module.partition(".")[0] in _OUR_PACKAGES
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
+def _fail(message: str, code: int, *, by_first: bool = False) -> NoReturn:
+    _say_once(lambda: typer.echo(message, err=True), by_first)
     raise typer.Exit(code)
+
+
+def _say_once(say: Callable[[], None], by_first: bool) -> None:
+    """One of several processes speaks: whoever comes first, or the first of them."""
+    if _n_processes() == 1:
+        return say()
+    from tutor_agents.engine import parallel
+
+    return parallel.say_once(say, by_first=by_first)
 
 
 def main() -> None:

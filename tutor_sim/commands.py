@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
+from tutor_agents.engine import parallel
 from tutor_envs.population import Population
 from tutor_envs.population_files import POPULATIONS
 from tutor_sim.compare import ComparisonResult, Learned, Training, check_plug_ins, compare
@@ -23,15 +25,19 @@ from tutor_sim.pictures import Picture
 from tutor_sim.runs import Run
 from tutor_sim.stopping import Interrupted
 from tutor_sim.tensorboard import Board
-from tutor_sim.training import Trained, load_best, make_learner, train
+from tutor_sim.training import Trained, load_best, make_learner, take_part, train
 
 
 def resolve_device(name: str) -> str:
     """``auto`` becomes ``cuda`` where there is one, else ``cpu``.
 
+    Under torchrun each process has a GPU of its own.
+
     Raises:
         ValueError: no such device, or none of that kind is available.
     """
+    if parallel.launched():
+        return _device_of_process(name)
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
@@ -41,6 +47,25 @@ def resolve_device(name: str) -> str:
         found = torch.cuda.device_count()
         raise ValueError(f"`--device` {name}: PyTorch finds {found} CUDA devices; use auto or cpu")
     return name
+
+
+def _device_of_process(name: str) -> str:
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(
+            "`--device` must be auto, cpu or cuda under torchrun, where each process takes a GPU "
+            f"of its own, got {name!r}"
+        )
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return "cpu"
+    n_processes, found = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+    if n_processes > found:
+        raise ValueError(
+            f"`--device` {name}: torchrun started {n_processes} processes here, and PyTorch finds "
+            f"{found} CUDA devices; start one for each device, or use cpu"
+        )
+    device = f"cuda:{os.environ['LOCAL_RANK']}"
+    torch.cuda.set_device(device)
+    return device
 
 
 def train_file(
@@ -72,6 +97,7 @@ def train_file(
         Interrupted: the user stopped it.
     """
     device = resolve_device(device)
+    parallel.join()
     experiment = load_experiment(path, overrides=overrides, seed=seed)
     if experiment.has_parts:
         what = "`learners`" if experiment.learners else "`seeds`"
@@ -84,7 +110,8 @@ def train_file(
             f"{path}: `learner` is missing: nothing to train; `tutor-sim compare` evaluates tutors"
         )
     _check_learners(path, experiment, device)
-    run = Run.create(root, experiment, "train", n_threads)
+    folder = parallel.from_first(lambda: Run.create(root, experiment, "train", n_threads).folder)
+    run = Run(folder, experiment, "train", n_threads)
     finish(run, device=device, console=console, log=log)
     return run
 
@@ -142,22 +169,37 @@ def _check_learners(path: Path, experiment: Experiment, device: str) -> None:
 def resume(folder: Path, *, device: str, console: Console, log: Console) -> Run:
     """Go on with a run from its last checkpoint, to the end of what its command was."""
     device = resolve_device(device)
+    parallel.join()
     run = Run.open(folder)
+    if run.experiment.has_parts and parallel.size() > 1:
+        raise ValueError(
+            f"{folder}: this run has several trainings, and torchrun is for one; go on with it "
+            "without torchrun"
+        )
     finish(run, device=device, console=console, log=log)
     return run
 
 
-def finish(run: Run, *, device: str, console: Console, log: Console) -> ComparisonResult:
-    """Train (from the last checkpoint on), evaluate, and say where everything is."""
+def finish(run: Run, *, device: str, console: Console, log: Console) -> None:
+    """Train (from the last checkpoint on), evaluate, and say where everything is.
+
+    Where several processes train together, the first one does the rest alone.
+    """
     torch.set_num_threads(run.n_threads)
     log.print(Text(f"run folder: {run.folder}"), soft_wrap=True)
     again = f"tutor-sim resume {run.folder}"
     try:
+        if not parallel.is_first():
+            take_part(run, device=device)
+            return parallel.leave()
         learned = _train_all(run, device, log)
+        parallel.leave()
         result = _evaluate(run, learned, device, console)
         _show_on_boards(run, result)
     except Interrupted as stop:
         raise Interrupted(f"{stop} Go on with: {again}") from None
+    except parallel.LostProcess as lost:
+        raise parallel.LostProcess(f"{lost} Go on from the last checkpoint with: {again}") from None
     except KeyboardInterrupt:
         raise Interrupted(f"Stopped in the evaluation. Go on with: {again}") from None
     tutors = (
@@ -169,7 +211,6 @@ def finish(run: Run, *, device: str, console: Console, log: Console) -> Comparis
         *([(tutors[0], str(tutors[1]))] if learned else []),
     ):
         console.print(Text(f"{what}: {value}"), soft_wrap=True)
-    return result
 
 
 def _board_folder(run: Run) -> Path:

@@ -13,6 +13,7 @@ import safetensors.torch
 from pydantic import BaseModel
 from torch import Tensor
 
+from tutor_agents.engine import parallel
 from tutor_agents.exported import POLICY_FILE, WEIGHTS_FILE
 from tutor_agents.plug_ins import HINT, entry_points, is_learner, is_plug_in, load_plug_in
 from tutor_agents.tutor import Tutor
@@ -174,6 +175,9 @@ LEARNERS: dict[str, LearnerKind] = {
 }
 """Name of an algorithm (and of the tutor that it trains) -> what it is."""
 
+_SHARED = ("rl2", "varibad", "distill", "meta_gradient")
+"""Those whose learners have ``minibatch_sizes``: several processes can train them together."""
+
 
 def learner_kind(name: Any) -> LearnerKind:
     """The learning algorithm with this name, or a third party's by reference.
@@ -228,6 +232,22 @@ def _guarded(reference: str, kind: Any) -> MakeLearner:
         return learner
 
     return make
+
+
+def check_shared(learner: Learner, algorithm: str) -> None:
+    """Refuse what the processes that torchrun started cannot train together.
+
+    Raises:
+        ValueError: the learner trains in one process only, or its minibatches have no equal shares.
+    """
+    sizes = getattr(learner, "minibatch_sizes", ())
+    if not sizes:
+        raise ValueError(
+            f"`learner.algorithm` {algorithm!r} trains in one process, and torchrun started "
+            f"{parallel.size()}; those that train in several are {', '.join(_SHARED)}"
+        )
+    for n_students in sizes:
+        parallel.check_shares(n_students)
 
 
 def export_tutor(tutor: LearnedTutor, folder: Path) -> None:

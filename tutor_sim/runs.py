@@ -3,7 +3,8 @@
 ===================  ==========================================================================
 ``config.yaml``      the resolved experiment: what was left out is filled in, nothing points
                      to another file
-``run.json``         the command, seeds, and number of threads (rounding depends on it)
+``run.json``         the command, seeds, and the numbers of threads and processes it was begun
+                     with (rounding depends on them)
 ``versions.json``    versions of Python and the libraries
 ``checkpoints/``     see :mod:`tutor_sim.checkpoint`
 ``tensorboard/``     event files; the tags are documented in :mod:`tutor_sim.tensorboard`
@@ -25,6 +26,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from tutor_agents.engine import parallel
 from tutor_sim.config import Experiment
 from tutor_sim.experiment_files import load_experiment
 from tutor_sim.files import SaveError, atomic_write, saving
@@ -72,6 +74,7 @@ class Run:
         about = {
             "command": command,
             "n_threads": n_threads,
+            "n_processes": parallel.size(),
             "seeds": {"training": seeds, "evaluation": experiment.evaluation.seed},
         }
         _write_json(run.folder / "versions.json", versions())

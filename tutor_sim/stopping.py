@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType, TracebackType
 from typing import Self
@@ -14,8 +15,8 @@ class Interrupted(Exception):
 class StopRequest:
     """Remembers Ctrl-C (SIGINT) and SIGTERM until the current update is finished.
 
-    A second Ctrl-C is not held back. Outside the main thread, where signals cannot be handled,
-    nothing changes.
+    A second Ctrl-C is not held back, but under torchrun, which itself passes the first one on.
+    Outside the main thread, where signals cannot be handled, nothing changes.
     """
 
     def __init__(self) -> None:
@@ -44,4 +45,5 @@ class StopRequest:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if "TORCHELASTIC_RUN_ID" not in os.environ:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from tutor_agents.engine import parallel
 from tutor_envs.population import Split
 from tutor_sim.checkpoint import (
     Best,
@@ -26,7 +27,7 @@ from tutor_sim.checkpoint import (
 from tutor_sim.config import Experiment
 from tutor_sim.evaluation import Evaluation, Role, evaluate
 from tutor_sim.figures import LearningPoint, action_heatmap, adaptation_curve
-from tutor_sim.learners import LearnedTutor, Learner, export_tutor, learner_kind
+from tutor_sim.learners import LearnedTutor, Learner, check_shared, export_tutor, learner_kind
 from tutor_sim.metrics import MetricsLog, read_metrics
 from tutor_sim.precision import matmul_precision
 from tutor_sim.progress import Pace, training_progress
@@ -87,9 +88,9 @@ def train(run: Run, *, device: str, console: Console) -> Trained:
         session.save_untrained()
         progress.show(learner.updates_done, session.last_score)
         while learner.updates_done < learner.n_updates:
-            session.update(stop_after=lambda: stop.asked)
+            stops = session.update(asked=lambda: stop.asked)
             progress.show(learner.updates_done, session.last_score)
-            if stop.asked:
+            if stops:
                 raise Interrupted(
                     f"Stopped after update {learner.updates_done} of {learner.n_updates}; "
                     "a checkpoint was written."
@@ -97,21 +98,42 @@ def train(run: Run, *, device: str, console: Console) -> Trained:
         return session.result()
 
 
+def take_part(run: Run, *, device: str) -> None:
+    """Train beside the first process, which is in :func:`train` and writes.
+
+    Raises:
+        Interrupted: the user stopped it.
+        ValueError: the experiment trains nothing, or a checkpoint cannot be used.
+    """
+    started_s = time.process_time()
+    learner, _ = _begin(run, device)
+    with StopRequest() as stop:
+        while learner.updates_done < learner.n_updates:
+            _update(learner, run.experiment)
+            parallel.total(time.process_time() - started_s)
+            if parallel.total(stop.asked):
+                raise Interrupted(f"Stopped after update {learner.updates_done}.")
+
+
 def make_learner(experiment: Experiment, device: str) -> Learner:
     """The experiment's learner before its first update.
 
     Raises:
-        ValueError: the experiment trains nothing, or several things.
+        ValueError: the experiment trains nothing, or several things, or what cannot be trained by
+            so many processes.
     """
     if experiment.algorithm is None:
         raise ValueError(f"experiment `{experiment.name}` has no `learner`: nothing to train")
-    return learner_kind(experiment.algorithm).make(
+    learner = learner_kind(experiment.algorithm).make(
         experiment.learner,
         experiment.population,
         experiment.task,
         seed=experiment.seed,
         device=device,
     )
+    if parallel.size() > 1:
+        check_shared(learner, experiment.algorithm)
+    return learner
 
 
 def restore(run: Run, learner: Learner, updates_done: int) -> Manifest:
@@ -148,21 +170,31 @@ def load_best(run: Run, device: str) -> LearnedTutor:
     return learner.tutor()
 
 
+def _begin(run: Run, device: str) -> tuple[Learner, Manifest | None]:
+    """The run's learner at its last checkpoint; None: there is none yet."""
+    learner = make_learner(run.experiment, device)
+    saved = parallel.from_first(lambda: list_checkpoints(run.checkpoints))
+    return learner, restore(run, learner, saved[-1]) if saved else None
+
+
+def _update(learner: Learner, experiment: Experiment) -> dict[str, float]:
+    with matmul_precision(experiment.matmul_precision):
+        return learner.update()
+
+
 class _Session:
     """One stretch of training, from a checkpoint (or nothing) to a stop or the end."""
 
     def __init__(self, run: Run, device: str) -> None:
         self.started_s, self.cpu_started_s = time.monotonic(), time.process_time()
         self.run, self.device, self.experiment = run, device, run.experiment
-        self.learner = make_learner(run.experiment, device)
+        self.learner, manifest = _begin(run, device)
         self.best: Best | None = None
         self.last_score: float | None = None
         self.saved = -1
-        self.elapsed_before_s = self.cpu_before_s = 0.0
-        saved = list_checkpoints(run.checkpoints)
-        if saved:
-            manifest = restore(run, self.learner, saved[-1])
-            self.saved, self.best = saved[-1], manifest.best
+        self.elapsed_before_s = self.cpu_before_s = self.cpu_of_others_s = 0.0
+        if manifest is not None:
+            self.saved, self.best = self.learner.updates_done, manifest.best
             self.elapsed_before_s, self.cpu_before_s = manifest.elapsed_s, manifest.cpu_s
         self.spent_s = (self.elapsed_before_s, self.cpu_before_s)
 
@@ -172,7 +204,7 @@ class _Session:
 
     @property
     def cpu_s(self) -> float:
-        return self.cpu_before_s + time.process_time() - self.cpu_started_s
+        return self.cpu_before_s + self.cpu_of_others_s + time.process_time() - self.cpu_started_s
 
     @property
     def teaching_steps(self) -> int:
@@ -192,11 +224,19 @@ class _Session:
             self._log(self._validate())
             self._save()
 
-    def update(self, stop_after: Callable[[], bool]) -> None:
-        """One update; validation and a checkpoint where they are due."""
+    def update(self, asked: Callable[[], bool]) -> bool:
+        """One update; validation and a checkpoint where they are due.
+
+        Args:
+            asked: whether the user wants to stop.
+
+        Returns:
+            Whether to stop, in whichever process the user asked for it; a checkpoint was written.
+        """
         learner, experiment = self.learner, self.experiment
-        with matmul_precision(experiment.matmul_precision):
-            values = learner.update()
+        values = _update(learner, experiment)
+        mine_s = time.process_time() - self.cpu_started_s
+        self.cpu_of_others_s = parallel.total(mine_s) - mine_s
         values["perf/elapsed_s"], values["perf/cpu_s"] = self.elapsed_s, self.cpu_s
         last = learner.updates_done == learner.n_updates
         if last or learner.updates_done % experiment.evaluation.every_updates == 0:
@@ -204,8 +244,10 @@ class _Session:
         self._log(values)
         is_best = self.best is not None and self.best.updates_done == learner.updates_done
         due = learner.updates_done % experiment.checkpoint.every_updates == 0
-        if last or is_best or due or stop_after():
+        stops = parallel.total(asked()) > 0
+        if last or is_best or due or stops:
             self._save()
+        return stops
 
     def _validate(self) -> dict[str, float]:
         settings = self.experiment.evaluation

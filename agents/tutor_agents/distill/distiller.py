@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from tutor_agents.distill.behaviour import STUDENT, MixedBehaviour, who_teaches
 from tutor_agents.distill.config import Distillation
 from tutor_agents.distill.teacher import TIE, BayesTeacher, Teacher, check_teacher, make_teacher
+from tutor_agents.engine import parallel
 from tutor_agents.engine.networks import Policy
 from tutor_agents.engine.ppo import masked_logits, mean_where
 from tutor_agents.engine.privileged import Privileged
 from tutor_agents.engine.rollout import Rollout, roll_out
+from tutor_agents.engine.shared_rollout import whole
 from tutor_agents.engine.update import (
     make_adam,
     minibatches,
@@ -118,15 +120,16 @@ class Distiller:
     def _roll_out(self, students: Tensor, who: Tensor) -> tuple[Rollout, Tensor]:
         if self._teacher is None:
             self._teacher = make_teacher(self.config.teacher, self._classroom, self._task)
-        behaviour = MixedBehaviour(self._actor, self._teacher, who, students)
+        mine = parallel.share(students)
+        behaviour = MixedBehaviour(self._actor, self._teacher, parallel.share(who), mine)
         rollout = roll_out(
             self._classroom,
             behaviour,
-            students,
+            mine,
             self._privileged,
             with_features=self._with_features,
         )
-        return rollout, behaviour.losses
+        return whole(rollout), parallel.gathered(behaviour.losses, dim=1)
 
     def _learn(
         self, rollout: Rollout, losses: Tensor, students: Tensor, by_student: Tensor

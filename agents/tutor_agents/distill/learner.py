@@ -37,6 +37,7 @@ class DistillLearner(TrialLearner):
         """
         super().__init__(config, population, task, seed=seed, device=device)
         self.config = config
+        self.minibatch_sizes = (config.n_trials // config.minibatches,)
         classroom = Classroom(population, task, seed=seed, device=device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

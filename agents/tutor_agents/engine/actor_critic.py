@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tutor_agents.engine import parallel
 from tutor_agents.engine.belief import belief_loss
 from tutor_agents.engine.config import MemoryPPOConfig
 from tutor_agents.engine.frozen import frozen
@@ -12,6 +13,7 @@ from tutor_agents.engine.networks import ActorShape, BeliefHead, Critic, Network
 from tutor_agents.engine.ppo import mean_where
 from tutor_agents.engine.privileged import Privileged
 from tutor_agents.engine.rollout import Rollout, roll_out
+from tutor_agents.engine.shared_rollout import my_trials, whole
 from tutor_agents.engine.skill_actor import make_actor
 from tutor_agents.engine.update import (
     advantages_and_targets,
@@ -64,13 +66,14 @@ class ActorCritic(nn.Module):
 
     def roll_out(self, students: Tensor) -> Rollout:
         """Whole trials with these students."""
-        return roll_out(
+        mine = roll_out(
             self._classroom,
             frozen(self.actor),
-            students,
+            parallel.share(students),
             self._privileged,
             with_features=self.with_features,
         )
+        return whole(mine)
 
     def learn(
         self,
@@ -84,7 +87,9 @@ class ActorCritic(nn.Module):
     ) -> dict[str, Tensor]:
         """All passes of PPO over a batch of trials; returns what to log."""
         with torch.no_grad():
-            values = self.critic(self.actor.sequence(rollout.inputs)[0], rollout.features)
+            mine = my_trials(rollout)
+            values = self.critic(self.actor.sequence(mine.inputs)[0], mine.features)
+            values = parallel.gathered(values, dim=1)
             advantages, targets = advantages_and_targets(rollout, values, discount, gae_lambda)
             advantages = normalised(advantages, rollout.present)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tutor_agents.engine import parallel
 from tutor_agents.engine.networks import BeliefHead
 from tutor_agents.engine.rollout import Rollout
 
@@ -29,7 +30,8 @@ def belief_loss(
     chosen = response_logits.gather(-2, action).flatten(0, 2)
     answered = rollout.response < n_responses
     target = torch.where(answered, rollout.response, -100)  # cross_entropy's ignore_index
-    loss = functional.cross_entropy(chosen, target.flatten())
+    log_loss = functional.cross_entropy(chosen, target.flatten(), reduction="sum")
+    loss = log_loss / parallel.mean_count(answered.sum())
     logs = {"probe/response_log_loss": loss.detach()}
     if type_logits.shape[-1] > 1:
         types = rollout.types.expand(hidden.shape[:2])
@@ -40,5 +42,5 @@ def belief_loss(
         target_latents = rollout.latents.expand(latents.shape)
         loss = loss + 0.5 * functional.mse_loss(latents, target_latents)
         error = functional.mse_loss(latents[-1].detach(), rollout.latents)
-        logs["probe/latents_r2"] = 1 - error / rollout.latents.var().clamp(min=1e-12)
+        logs["probe/latents_r2"] = 1 - error / parallel.variance(rollout.latents).clamp(min=1e-12)
     return loss, logs | {"loss/belief": loss.detach()}

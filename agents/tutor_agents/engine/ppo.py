@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tutor_agents.engine import parallel
+
 
 def generalised_advantages(
     r_t: Tensor, discount_t: Tensor, v_tm1: Tensor, v_t: Tensor, gae_lambda: float | Tensor
@@ -35,10 +37,13 @@ def generalised_advantages(
 
 
 def mean_where(values: Tensor, there: Tensor | None) -> Tensor:
-    """Mean of the values at which ``there`` is true; None: of all."""
+    """Mean of the values at which ``there`` is true; None: of all.
+
+    Of a share of a minibatch: what, averaged over the processes, is that mean.
+    """
     if there is None:
         return values.mean()
-    return (values * there).sum() / there.sum().clamp(min=1)
+    return (values * there).sum() / parallel.mean_count(there.sum())
 
 
 def clipped_surrogate_loss(

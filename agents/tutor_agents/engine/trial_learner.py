@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from tutor_agents.engine import parallel
 from tutor_agents.engine.saved_state import Optimizers, restore_state, state_tensors
 from tutor_agents.engine.update import new_students, updates_for
 from tutor_envs.population import Population
@@ -38,7 +39,11 @@ class TrialLearner(ABC):
         steps_per_update: teaching actions in one update.
         n_updates: updates planned in all.
         updates_done: updates done so far.
+        minibatch_sizes: students of the minibatches that its update shares out over processes (see
+            :mod:`tutor_agents.engine.parallel`); empty: it trains in one process.
     """
+
+    minibatch_sizes: tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -61,7 +66,8 @@ class TrialLearner(ABC):
     def update(self) -> dict[str, float]:
         """Teach one batch of new students and learn from it; returns what to log."""
         started_s = time.perf_counter()
-        logs = self._learn_from(new_students(self.updates_done, self._n_trials, self.device))
+        students = new_students(self.updates_done, self._n_trials, self.device)
+        logs = parallel.averaged(self._learn_from(students))
         self.updates_done += 1
         duration_s = time.perf_counter() - started_s
         return {**logs, "perf/steps_per_s": self.steps_per_update / duration_s}

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from tutor_agents.engine import parallel
 from tutor_agents.engine.config import PPOConfig
 from tutor_agents.engine.ppo import (
     clipped_surrogate_loss,
@@ -90,10 +91,13 @@ class Passes(Protocol):
 
 
 def minibatches(seed: int, students: Tensor, config: Passes) -> Iterator[Tensor]:
-    """Indices of whole trials: every trial once in each epoch, in an order drawn by the seed."""
+    """Indices of whole trials: every trial once in each epoch, in an order drawn by the seed.
+
+    Where several processes train together, of this one's share of each minibatch.
+    """
     for epoch in range(config.epochs):
         u = uniforms(seed, students, purpose=Purpose.TRAINING, n_lanes=1, lesson=1, step=epoch)
-        yield from u.squeeze(-1).argsort().chunk(config.minibatches)
+        yield from map(parallel.share, u.squeeze(-1).argsort().chunk(config.minibatches))
 
 
 def policy_loss(
@@ -154,6 +158,7 @@ def take_step(
     """One step down the gradient, clipped; returns the norm before clipping."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    parallel.average_gradients(networks)
     norm = nn.utils.clip_grad_norm_(networks.parameters(), max_grad_norm)
     optimizer.step()
     return norm
@@ -184,5 +189,5 @@ def pass_over(
         loss, logs = loss_of(index)
         logs["train/grad_norm"] = take_step(loss, networks, optimizer, config.max_grad_norm)
         if not first and "train/first_ratio_error" in logs:
-            first = {"train/first_ratio_error": logs["train/first_ratio_error"]}
+            first = {"train/first_ratio_error": parallel.largest(logs["train/first_ratio_error"])}
     return logs | first

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from tutor_agents.engine import parallel
 from tutor_agents.engine.actor_critic import ActorCritic
 from tutor_agents.engine.memory_tutor import MemoryTutor
 from tutor_agents.engine.networks import Actor, Inputs
@@ -75,6 +76,7 @@ class MetaGradientLearner(TrialLearner):
         """Build networks and optimisers; everything random follows from ``seed``."""
         super().__init__(config, population, task, seed=seed, device=device)
         self.config = config
+        self.minibatch_sizes = (config.n_trials // config.minibatches,)
         paid = training_task(task, config, population.student_model)
         self._classroom = Classroom(population, paid, seed=seed, device=device)
         self._networks = ActorCritic(config, self._classroom, Privileged(self._classroom), task)
@@ -117,6 +119,7 @@ class MetaGradientLearner(TrialLearner):
             gae_lambda=float(settings.gae_lambda),
             entropy_weight=float(settings.entropy_weight),
         )
+        parallel.average_gradients(self.meta_parameters)  # all have the same, up to rounding
         self._meta_adam.step()
         return {
             "train/return": rollout.reward.sum(0).mean().item(),

@@ -50,6 +50,8 @@ class RL2Learner(TrialLearner):
         super().__init__(config, population, task, seed=seed, device=device)
         self.config = config
         warm = config.warm_start
+        passes = (config,) if warm is None else (config, warm)
+        self.minibatch_sizes = tuple(config.n_trials // each.minibatches for each in passes)
         self._n_warm = updates_for(warm.total_steps, self.steps_per_update) if warm else 0
         self.n_updates += self._n_warm
         paid = training_task(task, config, population.student_model)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tutor_agents.engine import parallel
 from tutor_agents.engine.networks import ActorShape, Critic, Inputs
 from tutor_agents.engine.ppo import mean_where
 from tutor_agents.engine.privileged import Privileged
 from tutor_agents.engine.rollout import Rollout, roll_out
 from tutor_agents.engine.saved_state import Optimizers
+from tutor_agents.engine.shared_rollout import my_trials, whole
 from tutor_agents.engine.trial_learner import TrialLearner
 from tutor_agents.engine.update import (
     advantages_and_targets,
@@ -69,6 +71,7 @@ class VariBADLearner(TrialLearner):
         """
         super().__init__(config, population, task, seed=seed, device=device)
         self.config = config
+        self.minibatch_sizes = (config.n_trials // config.minibatches,)
         model = population.student_model
         if config.belief != "learned" and not model.is_functional:
             raise ValueError(
@@ -158,12 +161,11 @@ class VariBADLearner(TrialLearner):
     def _learn_from(self, students: Tensor) -> dict[str, float]:
         remaining = self._remaining
         set_learning_rate(self._adam, self.config.learning_rate * remaining)
-        rollout = self._roll_out(students)
+        rollout = whole(self._roll_out(parallel.share(students)))
         # The policy first: the belief that it acted on is the one that it learns with.
         logs = self._learn(rollout, students, self.config.entropy_weight * remaining)
         if self._belief is not None:
-            last = self._policy.encode(self._classroom.last)
-            logs |= self._belief.train(rollout, last, self.seed, students, remaining)
+            logs |= self._belief.train(rollout, self._last(), self.seed, students, remaining)
         return {
             "train/return": rollout.reward.sum(0).mean().item(),
             "train/learning_rate": self.config.learning_rate * remaining,
@@ -181,14 +183,21 @@ class VariBADLearner(TrialLearner):
             with_features=self.config.critic == "privileged",
         )
 
+    def _last(self) -> Inputs:
+        """``(N,)``, what was observed after the last action."""
+        last = self._policy.encode(self._classroom.last)
+        return Inputs(*(None if x is None else parallel.gathered(x) for x in last))  # type: ignore[arg-type]
+
     def _learn(
         self, rollout: Rollout, students: Tensor, entropy_weight: float
     ) -> dict[str, Tensor]:
         config, there = self.config, rollout.present
         with torch.no_grad():
-            belief = self._policy.beliefs(rollout.inputs)  # stays: the encoder is not trained here
-            hidden, _ = self._act(rollout.inputs, belief)
-            values = self._critic(hidden, rollout.features)
+            mine = my_trials(rollout)
+            belief = self._policy.beliefs(mine.inputs)
+            hidden, _ = self._act(mine.inputs, belief)
+            values = parallel.gathered(self._critic(hidden, mine.features), dim=1)
+            belief = parallel.gathered(belief, dim=1)  # stays: the encoder is not trained here
             advantages, targets = advantages_and_targets(
                 rollout, values, config.discount, config.gae_lambda
             )

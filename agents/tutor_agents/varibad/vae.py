@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tutor_agents.engine import parallel
 from tutor_agents.engine.networks import Inputs
 from tutor_agents.engine.ppo import mean_where
 from tutor_agents.engine.rollout import Rollout
@@ -158,7 +159,7 @@ class BeliefTrainer:
             target = whole.latents.expand(mean.shape)
             loss = loss + functional.gaussian_nll_loss(mean, target, logvar.exp())
             error = (mean[-1].detach() - whole.latents).square().mean()
-            logs["probe/latents_r2"] = 1 - error / whole.latents.var().clamp(min=1e-12)
+            logs["probe/latents_r2"] = 1 - error / parallel.variance(whole.latents).clamp(min=1e-12)
         if type_logits.shape[-1] > 1:
             types = whole.types.expand(type_logits.shape[:-1])
             loss = loss + functional.cross_entropy(type_logits.flatten(0, 1), types.flatten())
@@ -169,7 +170,7 @@ class BeliefTrainer:
     def _passes(
         self, seed: int, students: Tensor, n_beliefs: int
     ) -> Iterator[tuple[Tensor, Chances]]:
-        """Minibatches of whole trials with their chances; every trial once in a pass."""
+        """Minibatches (shares of them) of whole trials, with their chances; each once in a pass."""
         size = self.encoder.belief_size
         n_kept = min(self.config.elbo_terms, n_beliefs)
 
@@ -183,7 +184,7 @@ class BeliefTrainer:
             noise = standard_normal(draw(students, _NOISE, n_kept * size, epoch))
             noise = noise.view(-1, n_kept, size).transpose(0, 1)
             order = draw(students, _ORDER, 1, epoch).squeeze(-1).argsort()
-            for index in order.chunk(self.config.minibatches):
+            for index in map(parallel.share, order.chunk(self.config.minibatches)):
                 yield index, Chances(moments, noise[:, index])
 
 
