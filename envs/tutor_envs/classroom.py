@@ -83,6 +83,11 @@ class Truth:
         return mastery if self._attends is None else mastery * self._attends.unsqueeze(-1)
 
     @cached_property
+    def mean_mastery(self) -> Tensor:
+        """Over the skills, ``(n,)``."""
+        return self.mastery.mean(-1)
+
+    @cached_property
     def post_test(self) -> Tensor:
         """Expected post-test score now, ``(n,)``; 0 in such lessons."""
         score = self._model.post_test(self.latents, self.state)
@@ -275,9 +280,9 @@ class Classroom:
         """What the last action added to the lesson's score; see :mod:`tutor_envs.task`."""
         reward, now = self.task.reward, self._truth
         if reward.score == "mean_recall":
-            return now.mastery.mean(-1) / self.task.n_steps
+            return now.mean_mastery / self.task.n_steps
         if reward.score == "time_to_mastery":
-            below = before.mastery.mean(-1) < reward.mastery_threshold
+            below = before.mean_mastery < reward.mastery_threshold
             return -below.to(self.dtype) / self.task.n_steps
         # What is left is a difference since it was last counted, which need not be at every step.
         is_last = self._step == self.task.n_steps - 1
@@ -287,8 +292,7 @@ class Classroom:
         if reward.score == "post_test":
             return now.post_test if counted is None else now.post_test - counted.post_test
         assert counted is not None
-        gain: Tensor = (now.mastery - counted.mastery).mean(-1)
-        return gain
+        return now.mean_mastery - counted.mean_mastery
 
     @property
     def truth(self) -> Truth:

@@ -80,35 +80,35 @@ class TenSkills(StudentModel):
         return 2 + self.n_skills
 
     # -- equations ----------------------------------------------------------------------------
-    def _p_learn(self, latents: Latents, modality: Tensor, difficulty: Tensor) -> Tensor:
-        """For one modality and one difficulty (or several: ``(n, ...)``) of each student."""
-        style = torch.softmax(2 * latents["taste"], dim=-1).gather(-1, modality.unsqueeze(-1))
-        fit = len(self.modalities) * style.squeeze(-1) - 1
-        common = -3 + 0.8 * latents["ability"] + 1.2 * fit
-        return torch.sigmoid(common.reshape(-1, *[1] * (difficulty.dim() - 1)) - difficulty)
+    def _logit(self, latents: Latents) -> Tensor:
+        """Of P(0 -> 1) by each modality at difficulty 0, ``(n, M)``."""
+        fit = len(self.modalities) * torch.softmax(2 * latents["taste"], dim=-1) - 1
+        return -3 + 0.8 * latents["ability"].unsqueeze(-1) + 1.2 * fit
+
+    def _skill(self, action: Tensor) -> Tensor:
+        """The practised skill, int64 ``(n, 1)``."""
+        return action.div(len(self.modalities), rounding_mode="floor").unsqueeze(-1)
 
     def _practised(self, action: Tensor) -> Tensor:
-        skill = action.div(len(self.modalities), rounding_mode="floor")
-        return skill.unsqueeze(-1) == torch.arange(self.n_skills, device=action.device)
+        return self._skill(action) == torch.arange(self.n_skills, device=action.device)
 
     def begin_lesson(self, latents: Latents, uniforms: Tensor) -> State:
-        """``mastered`` bool and ``difficulty``, ``(n, K)``."""
+        """``mastered`` bool ``(n, K)``, and ``p_learn`` ``(n, A)`` by each action."""
         mastered, rank = uniforms.chunk(2, dim=-1)
         difficulty = self.difficulty_sd * torch.special.ndtri(rank.clamp(1e-6, 1 - 1e-6))
-        return {"mastered": mastered < self.p_init, "difficulty": difficulty}
+        logit = self._logit(latents).unsqueeze(1) - difficulty.unsqueeze(-1)
+        return {"mastered": mastered < self.p_init, "p_learn": torch.sigmoid(logit).flatten(1)}
 
     def step(
         self, latents: Latents, state: State, action: Tensor, uniforms: Tensor
     ) -> tuple[State, Tensor]:
         """Learn, answer, forget."""
-        practised = self._practised(action)
-        p_learn = self._p_learn(latents, action % len(self.modalities), state["difficulty"])
-        learned = practised & (uniforms[:, :1] < p_learn)
-        lost = ~practised & (uniforms[:, 2:] < self.p_forget)
-        mastered = (state["mastered"] | learned) & ~lost
-        knows = (mastered & practised).any(-1)
+        skill, p_learn = self._skill(action), state["p_learn"].gather(-1, action.unsqueeze(-1))
+        knows = state["mastered"].gather(-1, skill) | (uniforms[:, :1] < p_learn)
+        kept = state["mastered"] & (uniforms[:, 2:] >= self.p_forget)
         p_correct = torch.where(knows, 1 - self.p_slip, self.p_guess)
-        return state | {"mastered": mastered}, (uniforms[:, 1] < p_correct).long()
+        response = (uniforms[:, 1:2] < p_correct).squeeze(-1).long()
+        return state | {"mastered": kept.scatter_(-1, skill, knows)}, response
 
     def mastery(self, latents: Latents, state: State) -> Tensor:
         """0 or 1."""
@@ -120,15 +120,15 @@ class TenSkills(StudentModel):
 
     def answer(self, latents: Latents, state: State, action: Tensor) -> Tensor:
         """From the mastery after the step."""
-        p_learn = self._p_learn(latents, action % len(self.modalities), state["difficulty"])
-        known = torch.where(state["mastered"], 1.0, p_learn)
-        p = self.p_guess + (1 - self.p_slip - self.p_guess) * self._of_practised(known, action)
-        return torch.stack([1 - p, p], dim=-1)
+        p_learn = state["p_learn"].gather(-1, action.unsqueeze(-1))
+        known = torch.where(state["mastered"].gather(-1, self._skill(action)), 1.0, p_learn)
+        p = self.p_guess + (1 - self.p_slip - self.p_guess) * known
+        return torch.cat([1 - p, p], dim=-1)
 
     def expected_gain(self, latents: Latents, state: State, action: Tensor) -> Tensor:
         """Learning less forgetting, over the skills."""
         practised, known = self._practised(action), state["mastered"]
-        p_learn = self._p_learn(latents, action % len(self.modalities), state["difficulty"])
+        p_learn = state["p_learn"].gather(-1, action.unsqueeze(-1))
         gain = torch.where(practised & ~known, p_learn, 0.0)
         return (gain - self.p_forget * (known & ~practised)).mean(-1)
 
@@ -146,18 +146,15 @@ class TenSkills(StudentModel):
 
     def _after_practice(self, latents: Latents, p: Tensor, action: Tensor) -> Tensor:
         """Belief of every skill, had it been practised, ``(n, K, 2, G)``."""
-        grid = self._grid(p).expand(len(p), 1, -1)
-        learned = p[:, :, 0] * self._p_learn(latents, action % len(self.modalities), grid)
+        modality = (action % len(self.modalities)).unsqueeze(-1)
+        logit = self._logit(latents).gather(-1, modality) - self._grid(p)
+        learned = p[:, :, 0] * torch.sigmoid(logit).unsqueeze(1)
         return torch.stack([p[:, :, 0] - learned, p[:, :, 1] + learned], dim=2)
-
-    def _of_practised(self, values: Tensor, action: Tensor) -> Tensor:
-        skill = action.div(len(self.modalities), rounding_mode="floor")
-        return values[torch.arange(len(action), device=action.device), skill]
 
     def predict(self, latents: Latents, belief: Belief, action: Tensor) -> Tensor:
         """P(wrong), P(correct)."""
         after = self._after_practice(latents, belief["p"], action)
-        known = self._of_practised(after, action)[:, 1].sum(-1)
+        known = after[:, :, 1].sum(-1).gather(-1, self._skill(action)).squeeze(-1)
         p = self.p_guess + (1 - self.p_slip - self.p_guess) * known
         return torch.stack([1 - p, p], dim=-1)
 

@@ -6,6 +6,7 @@ Built-in models are tested and are not watched, so they pay nothing.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -19,6 +20,7 @@ from tutor_envs.student import Latents, State, StudentModel
 from tutor_envs.student_registry import innermost, is_plug_in
 
 _MOST_ROWS_TRIED = 512
+_FINITE = -sys.float_info.max, sys.float_info.max
 
 
 class Place(NamedTuple):
@@ -69,30 +71,29 @@ class _Watched:
         self._expect(response, "response", (len(action),))
         if response.dtype != torch.int64:
             self._fail(f"`step` must return an int64 response, got {response.dtype}")
-        ok = (response >= 0) & (response < self._model.n_responses)
-        wanted = f"an index in [0, {self._model.n_responses})"
-        self._all(ok, f"`step` returned a response that is not {wanted}", response)
+        last = self._model.n_responses - 1
+        wanted = f"an index in [0, {last + 1})"
+        self._within(response, 0, last, f"`step` returned a response that is not {wanted}")
         return after, response
 
     def mastery(self, latents: Latents, state: State) -> Tensor:
         mastery: Tensor = self._call("mastery", self._model.mastery, latents, state)
         n = len(latents["ability"])
         self._expect(mastery, "mastery", (n, len(self._model.skills)))
-        ok = ((mastery >= 0) & (mastery <= 1)).all(-1)
-        self._all(ok, "`mastery` must be in [0, 1]", mastery)
+        self._within(mastery, 0, 1, "`mastery` must be in [0, 1]")
         return mastery
 
     def post_test(self, latents: Latents, state: State) -> Tensor:
         score: Tensor = self._call("post_test", self._model.post_test, latents, state)
         self._expect(score, "post_test", (len(latents["ability"]),))
-        self._all(score.isfinite(), "`post_test` must be finite", score)
+        self._within(score, *_FINITE, "`post_test` must be finite")
         return score
 
     def expected_gain(self, latents: Latents, state: State, action: Tensor) -> Tensor:
         model = self._model
         gain: Tensor = self._call("expected_gain", model.expected_gain, latents, state, action)
         self._expect(gain, "expected_gain", (len(action),))
-        self._all(gain.isfinite(), "`expected_gain` must be finite", gain)
+        self._within(gain, *_FINITE, "`expected_gain` must be finite")
         return gain
 
     # -- faults -------------------------------------------------------------------------------
@@ -135,8 +136,10 @@ class _Watched:
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             self._fail(f"`{name}` must be a tensor of shape {shape}, got {got}")
 
-    def _all(self, ok: Tensor, rule: str, values: Tensor) -> None:
-        if not bool(ok.all()):
+    def _within(self, values: Tensor, low: float, high: float, rule: str) -> None:
+        smallest, largest = (x.item() for x in values.aminmax())  # NaN if any is
+        if not (smallest >= low and largest <= high):
+            ok = (values >= low) & (values <= high)
             row = int((~ok).nonzero()[0, 0])
             self._fail(f"{rule}, got {values[row].tolist()}", row)
 
