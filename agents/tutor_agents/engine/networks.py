@@ -288,10 +288,13 @@ def linear_of_parts(layer: nn.Module, *parts: Tensor) -> Tensor:
     """
     assert isinstance(layer, nn.Linear)
     weights = torch.split(layer.weight, [part.shape[-1] for part in parts], dim=1)
-    x = linear(parts[0], weights[0], layer.bias)
-    for part, weight in zip(parts[1:], weights[1:], strict=True):
-        if part.shape[-1]:  # a product with nothing would be a tensor of zeros
-            x += linear(part, weight)
+    used = [pair for pair in zip(parts, weights, strict=True) if pair[0].shape[-1]]
+    first, *others = used  # a product with nothing would be a tensor of zeros
+    # The bias goes with a small part, if there is one: little to sum up on the way back.
+    biases = [layer.bias, *[None] * len(used)] if others else []
+    x = linear(*first, None if others else layer.bias)
+    for pair, bias in zip(others, biases, strict=False):
+        x += linear(*pair, bias)
     return x
 
 
