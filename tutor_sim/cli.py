@@ -561,4 +561,7 @@ def _say_once(say: Callable[[], None], by_first: bool) -> None:
 
 def main() -> None:
     """Run the command line."""
+    # Training allocates tens of MB again and again: with huge pages torch waits less for the
+    # kernel to hand them out. It looks once, when it first allocates.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     app()
