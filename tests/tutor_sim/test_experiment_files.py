@@ -58,7 +58,8 @@ def test_the_fingerprint_is_of_training_alone(experiment_file: Path) -> None:
         return load_experiment(experiment_file, overrides=overrides).fingerprint
 
     assert fingerprint("evaluation.n_students=7", "name=other") == fingerprint()
-    assert len({fingerprint(), fingerprint("seed=4"), fingerprint("task.n_steps=6")}) == 3
+    others = fingerprint("seed=4"), fingerprint("task.n_steps=6")
+    assert len({fingerprint(), *others, fingerprint("matmul_precision=medium")}) == 4
 
 
 # -- overrides -----------------------------------------------------------------------------------

@@ -267,3 +267,21 @@ def test_a_resumed_run_has_no_step_twice(
             assert [(e.step, e.value) for e in ours.Scalars(tag)] == [
                 (e.step, e.value) for e in theirs.Scalars(tag)
             ]
+
+
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_products_have_the_precision_that_the_experiment_says(
+    experiment_file: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    learner, seen = LEARNERS["tally"].make, set()
+    update = learner.update  # type: ignore[attr-defined]
+
+    def looking(self: Any) -> Any:
+        seen.add(torch.get_float32_matmul_precision())
+        return update(self)
+
+    monkeypatch.setattr(learner, "update", looking)
+    before = torch.get_float32_matmul_precision()
+    train_quietly(make_run(experiment_file, f"matmul_precision={precision}"))
+    assert seen == {precision}
+    assert torch.get_float32_matmul_precision() == before
