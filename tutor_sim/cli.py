@@ -423,6 +423,36 @@ def bench_env_(rounds: Rounds = 5, peers: Peers = False, as_json: AsJson = False
         )
 
 
+@bench.command("time-to-tutor")
+def bench_time_to_tutor_(
+    case: Annotated[
+        str | None, typer.Option(help="only this case of experiments/families.json")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="training seeds for each case")] = 3,
+    budget: Annotated[
+        float, typer.Option(min=1, help="CPU-seconds after which a training is given up")
+    ] = 300.0,
+    peers: Peers = False,
+    as_json: AsJson = False,
+) -> None:
+    """CPU-seconds of training until a tutor is near the optimum.
+
+    To 0.95 and 0.99 of the exact optimum (0: random actions), on small families of students.
+    """
+    with _clear_errors():
+        from tutor_sim.bench.time_to_tutor import bench_time_to_tutor
+
+        bench_time_to_tutor(
+            case,
+            n_seeds=seeds,
+            budget_s=budget,
+            with_peers=peers,
+            as_json=as_json,
+            console=_console(),
+            log=_console(stderr=True),
+        )
+
+
 @bench.command("train")
 def bench_train_(
     trials: Annotated[

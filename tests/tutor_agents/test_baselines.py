@@ -14,7 +14,7 @@ from tutor_agents.registry import TUTORS, make_tutor
 from tutor_agents.round_robin import RoundRobinTutor
 from tutor_agents.tutor import Trial, Tutor
 from tutor_envs.cases import Case
-from tutor_envs.classroom import Classroom, Observation
+from tutor_envs.classroom import Classroom, Observation, Truth
 from tutor_envs.population import Population, Split, student_indices
 from tutor_envs.task import TeachingTask
 
@@ -89,7 +89,8 @@ def test_only_the_oracle_sees_the_truth(population: Population, task: TeachingTa
         @property
         def truth(self):
             real = super().truth
-            return real._replace(state={**real.state, "mastered": ~real.state["mastered"]})
+            state = {**real.state, "mastered": ~real.state["mastered"]}
+            return Truth(self.model, real.latents, state, attends=None)
 
     oracle = OracleTutor()
     with pytest.raises(RuntimeError, match="inform"):

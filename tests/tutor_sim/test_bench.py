@@ -136,5 +136,6 @@ def test_bad_numbers_are_refused():
 def test_training_is_measured_from_the_command_line():
     result = CliRunner().invoke(app, ["bench", "train", "--trials", "8", "--rounds", "2"])
     assert result.exit_code == 0, result.output
-    assert "ours, 8" in result.output
+    assert "ours, float32" in result.output
+    assert "ours, bfloat16" in result.output
     assert "MFLOP of products" in result.output

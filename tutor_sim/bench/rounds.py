@@ -83,7 +83,7 @@ def measure(
         workers = []
         for subject in subjects:
             say(f"setting up {subject.name}")
-            workers.append(stack.enter_context(_Worker(subject)))
+            workers.append(stack.enter_context(Worker(subject)))
         samples: list[list[Sample]] = [[] for _ in workers]
         for round_ in range(n_rounds):
             turn = list(zip(workers, samples, strict=True))
@@ -96,8 +96,8 @@ def measure(
     ]
 
 
-class _Worker:
-    """The process of one subject."""
+class Worker:
+    """The process of one subject; it is entered to be set up, and left to end it."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
@@ -118,7 +118,7 @@ class _Worker:
             env=os.environ | _ONE_THREAD,
         )
 
-    def __enter__(self) -> _Worker:
+    def __enter__(self) -> Worker:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(self._process.pid, {max(os.sched_getaffinity(0))})
         try:

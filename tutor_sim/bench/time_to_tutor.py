@@ -1,0 +1,155 @@
+"""``tutor-sim bench time-to-tutor``: CPU-seconds of training until a tutor is near the optimum."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from tutor_envs.cases import Case
+from tutor_sim.bench.job import Subject
+from tutor_sim.bench.peers import FOLDER
+from tutor_sim.bench.rounds import Sample, Worker
+from tutor_sim.limit import selected_cases
+
+CASES = FOLDER.parent / "families.json"
+"""Families with exact optima."""
+LEVELS = (0.95, 0.99)
+_IN_A_ROW = 2
+"""Measurements in a row that must reach a level, so that luck does not."""
+
+_PPO = {"algorithm": "rl2", "learning_rate": 3e-3, "gae_lambda": 0.8}
+OURS: dict[str, dict[str, Any]] = {
+    "distill": {"algorithm": "distill", "total_steps": 600_000},
+    "rl2": _PPO | {"total_steps": 2_000_000, "n_trials": 512, "minibatches": 8},
+}
+"""Our ways to a tutor: from the planner of sampled students, and by reward alone."""
+PEERS: dict[str, dict[str, Any]] = {
+    "RecurrentPPO": {
+        "algorithm": "sb3_recurrent_ppo",
+        "total_steps": 2_000_000,
+        "n_trials": 256,
+        "learning_rate": 3e-3,
+        "gae_lambda": 0.8,
+    }
+}
+"""sb3-contrib's, on our batched students and with our rewards."""
+
+
+class Curve(NamedTuple):
+    """How good one training's tutor was.
+
+    Attributes:
+        case: what was taught.
+        name: who was trained.
+        seed: of the training.
+        points: CPU-seconds trained, share of the optimum; ascending.
+    """
+
+    case: str
+    name: str
+    seed: int
+    points: list[tuple[float, float]]
+
+    def reached(self, level: float) -> float | None:
+        """CPU-seconds at which the tutor was this good, and stayed so for a while; None: never."""
+        for i in range(len(self.points) - _IN_A_ROW + 1):
+            if all(share >= level for _, share in self.points[i : i + _IN_A_ROW]):
+                return self.points[i][0]
+        return None
+
+
+def bench_time_to_tutor(
+    case: str | None,
+    *,
+    n_seeds: int,
+    budget_s: float,
+    with_peers: bool,
+    as_json: bool,
+    console: Console,
+    log: Console,
+) -> None:
+    """Train everybody on each case until its tutor is near the optimum, or the budget is spent.
+
+    Raises:
+        ValueError: no such case, a training failed, or this is no clone of the repository.
+    """
+    if not CASES.exists():
+        raise ValueError(f"{CASES}: not found; benchmarks run from a clone of the repository")
+    contestants = OURS | PEERS if with_peers else OURS
+    curves = []
+    for one in selected_cases(CASES, case):
+        for seed in range(n_seeds):
+            for name, learner in contestants.items():
+                log.print(f"{one.name}, seed {seed}: {name}")
+                curves.append(_train(one, name, learner, seed, budget_s))
+        if not as_json:
+            console.print(table([c for c in curves if c.case == one.name], budget_s))
+    if as_json:
+        figures = {"budget_s": budget_s, "curves": [curve._asdict() for curve in curves]}
+        console.print_json(json.dumps(figures, allow_nan=False))
+
+
+def _train(case: Case, name: str, learner: dict[str, Any], seed: int, budget_s: float) -> Curve:
+    settings = {"cases": str(CASES), "case": case.name, "learner": learner, "seed": seed}
+    samples: list[Sample] = []
+    with Worker(Subject(name, "tutor_sim.bench.learn:Learn", settings)) as worker:
+        while True:
+            samples.append(Sample(**worker.round()))
+            curve = Curve(case.name, name, seed, _points(samples))
+            over = samples[-1].steps == 0 or curve.points[-1][0] >= budget_s
+            if over or curve.reached(max(LEVELS)) is not None:
+                return curve
+
+
+def _points(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+    """A round's score is of the tutor before it."""
+    points, spent_s = [], 0.0
+    for sample in samples:
+        assert sample.score is not None
+        points.append((spent_s, sample.score))
+        spent_s += sample.cpu_s
+    return points
+
+
+def table(curves: Sequence[Curve], budget_s: float) -> Table:
+    """One line for each contestant on one case: medians over the seeds, each seed beside them."""
+    table = Table(
+        title=f"\n{curves[0].case}: CPU-seconds to a share of the optimum",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("", no_wrap=True)
+    for level in LEVELS:
+        table.add_column(f"to {level}", justify="right")
+        table.add_column("times ours", justify="right")
+    table.add_column("best share", justify="right")
+    first = curves[0].name
+    for name in dict.fromkeys(curve.name for curve in curves):
+        mine = [curve for curve in curves if curve.name == name]
+        cells = []
+        for level in LEVELS:
+            cells.append(_seconds([curve.reached(level) for curve in mine]))
+            ours = [c.reached(level) for c in curves if c.name == first]
+            cells.append(_times([curve.reached(level) for curve in mine], ours, budget_s))
+        best = " ".join(f"{max(share for _, share in c.points):.3f}" for c in mine)
+        table.add_row(name, *cells, best)
+    return table
+
+
+def _seconds(reached: Sequence[float | None]) -> str:
+    return " ".join("never" if s is None else f"{s:.1f}" for s in reached)
+
+
+def _times(theirs: Sequence[float | None], ours: Sequence[float | None], budget_s: float) -> str:
+    """Of the medians over the seeds; who never gets there has spent the budget at least."""
+    if any(s is None for s in ours):
+        return "–"
+    median = statistics.median([budget_s if s is None else s for s in theirs])
+    sign = "> " if any(s is None for s in theirs) else ""
+    return f"{sign}{median / statistics.median([s for s in ours if s is not None]):.1f}"
