@@ -125,11 +125,11 @@ def table(curves: Sequence[Curve], budget_s: float) -> Table:
         pad_edge=False,
     )
     table.add_column("", no_wrap=True)
+    first = curves[0].name
     for level in LEVELS:
         table.add_column(f"to {level}", justify="right")
-        table.add_column("times ours", justify="right")
+        table.add_column(f"by {first}'s", justify="right")
     table.add_column("best share", justify="right")
-    first = curves[0].name
     for name in dict.fromkeys(curve.name for curve in curves):
         mine = [curve for curve in curves if curve.name == name]
         cells = []
