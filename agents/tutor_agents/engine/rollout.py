@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,21 +34,25 @@ class Rollout:
 
     def trials(self, index: Tensor) -> Rollout:
         """The trials with these indices."""
+        return self.each(lambda value, axis: value.index_select(axis, index))
 
-        def pick(value: Tensor | None) -> Any:
-            return None if value is None else value[:, index]
+    def each(self, change: Callable[[Tensor, int], Tensor]) -> Rollout:
+        """The same with every tensor changed; ``change`` is told the axis of the trials, too."""
+
+        def steps(value: Tensor | None) -> Any:
+            return None if value is None else change(value, 1)
 
         return Rollout(
-            inputs=Inputs(*map(pick, self.inputs)),
-            legal=pick(self.legal),
-            present=pick(self.present),
-            action=pick(self.action),
-            response=pick(self.response),
-            logp=pick(self.logp),
-            reward=pick(self.reward),
-            features=pick(self.features),
-            latents=self.latents[index],
-            types=self.types[index],
+            inputs=Inputs(*map(steps, self.inputs)),
+            legal=steps(self.legal),
+            present=steps(self.present),
+            action=steps(self.action),
+            response=steps(self.response),
+            logp=steps(self.logp),
+            reward=steps(self.reward),
+            features=steps(self.features),
+            latents=change(self.latents, 0),
+            types=change(self.types, 0),
         )
 
 
