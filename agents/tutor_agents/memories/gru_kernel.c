@@ -124,44 +124,27 @@ static void end_tiles(void) {
 #endif
 }
 
-/* out (TILE, 3 TILE), dense = a (TILE, depth), rows `stride` apart, times a panel of tiles
- * [depth / DEPTH][3][DEPTH / 2][TILE][2] */
-static void tiles_by_gates(int64_t depth, const uint16_t *a, int64_t stride, const uint16_t *panel,
-                           float *out) {
+/* out (TILE, n TILE), dense, n of 2 or 3, = a (TILE, depth), rows `stride` apart, times a panel of
+ * tiles [depth / DEPTH][n][DEPTH / 2][TILE][2]; numbers of tile registers must be constants */
+static inline void multiply_tiles(int n, int64_t depth, const uint16_t *a, int64_t stride,
+                                  const uint16_t *panel, float *out) {
 #if TILES
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
-    for (int64_t k = 0; k < depth; k += DEPTH, panel += 3 * DEPTH * TILE) {
+    for (int64_t k = 0; k < depth; k += DEPTH, panel += n * DEPTH * TILE) {
         _tile_loadd(3, a + k, 2 * stride);
         _tile_loadd(4, panel, 4 * TILE);
         _tile_loadd(5, panel + DEPTH * TILE, 4 * TILE);
-        _tile_loadd(6, panel + 2 * DEPTH * TILE, 4 * TILE);
         _tile_dpbf16ps(0, 3, 4);
         _tile_dpbf16ps(1, 3, 5);
+        if (n < 3) continue;
+        _tile_loadd(6, panel + 2 * DEPTH * TILE, 4 * TILE);
         _tile_dpbf16ps(2, 3, 6);
     }
-    _tile_stored(0, out, 12 * TILE);
-    _tile_stored(1, out + TILE, 12 * TILE);
-    _tile_stored(2, out + 2 * TILE, 12 * TILE);
-#endif
-}
-
-/* The same for two tiles. */
-static void tiles_by_pair(int64_t depth, const uint16_t *a, int64_t stride, const uint16_t *panel,
-                          float *out) {
-#if TILES
-    _tile_zero(0);
-    _tile_zero(1);
-    for (int64_t k = 0; k < depth; k += DEPTH, panel += 2 * DEPTH * TILE) {
-        _tile_loadd(3, a + k, 2 * stride);
-        _tile_loadd(4, panel, 4 * TILE);
-        _tile_loadd(5, panel + DEPTH * TILE, 4 * TILE);
-        _tile_dpbf16ps(0, 3, 4);
-        _tile_dpbf16ps(1, 3, 5);
-    }
-    _tile_stored(0, out, 8 * TILE);
-    _tile_stored(1, out + TILE, 8 * TILE);
+    _tile_stored(0, out, 4 * n * TILE);
+    _tile_stored(1, out + TILE, 4 * n * TILE);
+    if (n == 3) _tile_stored(2, out + 2 * TILE, 4 * n * TILE);
 #endif
 }
 
@@ -223,7 +206,7 @@ int gru_forward(int64_t n_steps, const int64_t *starts, int64_t width, int64_t n
                 float product[TILE][3][LANES];
                 if (narrow) {
                     n = TILE;
-                    tiles_by_gates(width, narrow + row * width, width,
+                    multiply_tiles(3, width, narrow + row * width, width,
                                    (const uint16_t *)panels + j * 3 * width, product[0][0]);
                 } else {
                     if (n_rows - row < ROWS) n = 1;
@@ -305,7 +288,7 @@ void gru_backward(int64_t first, int64_t last, const int64_t *starts, int64_t wi
                 float product[TILE][2 * LANES];
                 if (narrow) {
                     n = TILE;
-                    tiles_by_pair(3 * width, narrow + row * 3 * width, 3 * width,
+                    multiply_tiles(2, 3 * width, narrow + row * 3 * width, 3 * width,
                                   (const uint16_t *)panels + j * 3 * width, product[0]);
                 } else {
                     if (n_rows - row < ROWS) n = 1;

@@ -191,7 +191,6 @@ class FrozenGRU:
     @torch.no_grad()
     def __init__(self, gru: nn.GRU, table: Tensor, clock: Tensor, kernel: _Kernel) -> None:
         weights = _Weights.padded(gru)
-        self._width = gru.hidden_size
         self._b_hh, self._kernel = weights.b_hh.clone(), kernel
         self._x = functional.linear(table, weights.w_ih)
         self._common = functional.linear(clock, weights.w_ih, weights.b_ih)
@@ -247,7 +246,7 @@ def _run(
     width = hidden.shape[-1]
     common = hidden.new_zeros(len(sizes), 3 * width) if given.common is None else given.common
     kept = hidden.new_empty(4 * width) if saved is None else saved
-    starts, narrow = _starts(sizes), _place_for_narrow(panels, sizes[0], width)
+    starts, narrow = torch.tensor(_starts(sizes)), _place_for_narrow(panels, sizes[0], width)
     is_wrong = kernel.forward(
         len(sizes),
         starts.data_ptr(),
@@ -270,9 +269,9 @@ def _place_for_narrow(panels: Tensor, n_rows: int, n_columns: int) -> Tensor | N
     return panels.new_empty(n_rows + -n_rows % _TILE, n_columns)
 
 
-def _starts(sizes: list[int]) -> Tensor:
+def _starts(sizes: list[int]) -> list[int]:
     """The first row of each step, and the number of rows."""
-    return torch.tensor([0, *itertools.accumulate(sizes)])
+    return [0, *itertools.accumulate(sizes)]
 
 
 class _Sequence(Function):
@@ -316,6 +315,7 @@ class _Sequence(Function):
             raise RuntimeError("the compiled GRU has no second derivatives: use plain_gru()")
         hidden, saved, token = ctx.saved_tensors
         sizes, starts = ctx.sizes, _starts(ctx.sizes)
+        for_c = torch.tensor(starts)
         n_rows, width = grad.shape
         grad, carry = grad.contiguous(), grad.new_zeros(sizes[0], width)
         # Columns q, r, z, n of d: the last three are the gradient by the products with W_ih; the
@@ -329,11 +329,11 @@ class _Sequence(Function):
         narrow = _place_for_narrow(ctx.panels, sizes[0], 3 * width)
         d = grad.new_empty(max(sum(sizes[chunk]) for chunk in chunks), 4 * width)
         for chunk in reversed(chunks):
-            rows = slice(int(starts[chunk.start]), int(starts[chunk.stop]))
+            rows = slice(starts[chunk.start], starts[chunk.stop])
             ctx.kernel.backward(
                 chunk.start,
                 chunk.stop,
-                starts.data_ptr(),
+                for_c.data_ptr(),
                 width,
                 *addresses(grad, saved, hidden, ctx.panels, carry, d),
                 *map(_address_of, (token, d_x, d_common, narrow)),
@@ -358,16 +358,15 @@ def _chunks(sizes: list[int]) -> Iterator[slice]:
     yield slice(first, len(sizes))
 
 
-def _before(hidden: Tensor, sizes: list[int], starts: Tensor, chunk: slice) -> Tensor:
+def _before(hidden: Tensor, sizes: list[int], starts: list[int], chunk: slice) -> Tensor:
     """The memories before these steps, ``(rows, W)``."""
-    first = 0 if chunk.start == 0 else sizes[0] + int(starts[chunk.start - 1])
-    if sizes[max(chunk.start - 1, 0)] == sizes[chunk.stop - 1]:
-        return hidden[first : first + sum(sizes[chunk])]
-    pieces = []
-    for t in range(chunk.start, chunk.stop):
-        first = 0 if t == 0 else sizes[0] + int(starts[t - 1])
-        pieces.append(hidden[first : first + sizes[t]])
-    return torch.cat(pieces)
+    steps, n_rows = range(chunk.start, chunk.stop), sum(sizes[chunk])
+    firsts = [sizes[0] + starts[t - 1] if t else 0 for t in steps]
+    if firsts[-1] + sizes[steps[-1]] == firsts[0] + n_rows:  # they lie side by side
+        return hidden[firsts[0] : firsts[0] + n_rows]
+    return torch.cat(
+        [hidden[first : first + sizes[t]] for t, first in zip(steps, firsts, strict=True)]
+    )
 
 
 def _address_of(values: Tensor | None) -> int | None:
