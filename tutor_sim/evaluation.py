@@ -254,7 +254,7 @@ def _teach(
         if step % task.n_steps == 0:
             score = torch.zeros_like(score)
             post_test.append(classroom.truth.post_test)
-            mastery.append(classroom.truth.mastery.mean(-1))
+            mastery.append(classroom.truth.mean_mastery)
         started_s = _now_s(classroom.device)
         action = tutor.act(observation)
         acted_s = _now_s(classroom.device)
@@ -265,7 +265,7 @@ def _teach(
         tutor.observe(action, observation)
         seconds.append(_now_s(classroom.device) - stepped_s + acted_s - started_s)
         post_test.append(outcome.truth.post_test)
-        mastery.append(outcome.truth.mastery.mean(-1))
+        mastery.append(outcome.truth.mean_mastery)
         actions.append(action)
         responses.append(observation.response)
         fit.append(responsiveness.gather(-1, modality[action].unsqueeze(-1)).squeeze(-1))

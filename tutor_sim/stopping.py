@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from types import FrameType, TracebackType
 from typing import Self
+
+from tutor_agents.engine import parallel
 
 
 class Interrupted(Exception):
@@ -45,5 +46,5 @@ class StopRequest:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-        if "TORCHELASTIC_RUN_ID" not in os.environ:
+        if not parallel.launched():
             signal.signal(signal.SIGINT, signal.default_int_handler)
