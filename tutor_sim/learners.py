@@ -212,6 +212,27 @@ def learner_kind(name: Any) -> LearnerKind:
     return LearnerKind(f"learned: {kind.__name__}", lambda: (config, _guarded(name, kind)))
 
 
+def begin_learner(
+    settings: Mapping[str, Any],
+    population: Population,
+    task: TeachingTask,
+    *,
+    seed: int,
+    device: str = "cpu",
+) -> Learner:
+    """A learner before its first update.
+
+    Args:
+        settings: the ``learner:`` of an experiment, as it is written there.
+        population: whom it learns to teach.
+        task: what its tutor will be scored by.
+        seed: everything random follows from it.
+        device: of its networks.
+    """
+    config, make = learner_kind(settings["algorithm"]).load()
+    return make(config.model_validate(settings), population, task, seed=seed, device=device)
+
+
 def _guarded(reference: str, kind: Any) -> MakeLearner:
     """A third party's learner is built with an error that names it, and has what is counted on."""
 

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from tutor_envs.cases import Case
-from tutor_envs.population import Split
+from tutor_envs.population import Population, Split
+from tutor_envs.task import TeachingTask
 from tutor_sim.evaluation import Role, evaluate
-from tutor_sim.learners import learner_kind
+from tutor_sim.learners import Learner, begin_learner
 from tutor_sim.regret import regrets
 from tutor_sim.statistics import Estimate, Reference, fraction, mean_band, mean_interval
 
@@ -132,10 +133,7 @@ def train_on_case(job: Job, training: str = "rl2", device: str = "cpu") -> Train
     """
     torch.set_num_threads(1)
     population, task = job.case.population(), job.case.task()
-    settings = TRAININGS[training]
-    kind = learner_kind(settings["algorithm"])
-    config = kind.config.model_validate(settings)
-    learner = kind.make(config, population, task, seed=job.seed, device=device)
+    learner = begin_learner(TRAININGS[training], population, task, seed=job.seed, device=device)
     every = max(1, learner.n_updates // N_VALIDATIONS)
     started_s = time.process_time()
     curve: list[CurvePoint] = []
@@ -144,23 +142,11 @@ def train_on_case(job: Job, training: str = "rl2", device: str = "cpu") -> Train
     counters: dict[str, int] = {}
     selected_steps = 0
 
-    def validation_scores() -> NDArray[np.float64]:
-        return evaluate(
-            learner.tutor(),
-            population,
-            task,
-            n_students=N_VALIDATION_STUDENTS,
-            seed=_EVALUATION_SEED,
-            split=Split.VALIDATION,
-            role=Role.LEARNED,
-            device=device,
-        ).student_scores
-
     for update in range(1, learner.n_updates + 1):
         learner.update()
         if update % every and update != learner.n_updates:
             continue
-        scores = validation_scores()
+        scores = validation_scores(learner, population, task, N_VALIDATION_STUDENTS, device)
         steps = update * learner.steps_per_update
         share = (float(scores.mean()) - job.random) / (job.bayes - job.random)
         curve.append(CurvePoint(steps, time.process_time() - started_s, share))
@@ -191,6 +177,26 @@ def train_on_case(job: Job, training: str = "rl2", device: str = "cpu") -> Train
         cpu_s=cpu_s,
         curve=tuple(curve),
     )
+
+
+def validation_scores(
+    learner: Learner,
+    population: Population,
+    task: TeachingTask,
+    n_students: int,
+    device: str = "cpu",
+) -> NDArray[np.float64]:
+    """Of its tutor as it is now, one for each validation student; always the same luck."""
+    return evaluate(
+        learner.tutor(),
+        population,
+        task,
+        n_students=n_students,
+        seed=_EVALUATION_SEED,
+        split=Split.VALIDATION,
+        role=Role.LEARNED,
+        device=device,
+    ).student_scores
 
 
 def _not_worse(scores: NDArray[np.float64], best: NDArray[np.float64]) -> bool:

@@ -6,16 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tutor_envs.population import Split
 from tutor_sim.bench.job import Work
-from tutor_sim.evaluation import Role, evaluate
-from tutor_sim.learners import Learner, learner_kind
+from tutor_sim.learners import Learner, begin_learner
 from tutor_sim.limit import selected_cases
-from tutor_sim.precision import MatmulPrecision, matmul_precision
+from tutor_sim.limit_training import validation_scores
 
 N_STUDENTS = 10_000
 """Who measure the tutor, all with the same luck every time."""
-_EVALUATION_SEED = 1_000_003
 _GROWTH = 0.15
 """A stretch is as long as this share of all before, so that times are known to as much."""
 
@@ -28,18 +25,11 @@ class Learn:
     learner. A round without steps says that the training is over.
     """
 
-    def __init__(
-        self,
-        cases: str,
-        case: str,
-        learner: dict[str, Any],
-        seed: int,
-        precision: MatmulPrecision = "highest",
-    ) -> None:
+    def __init__(self, cases: str, case: str, learner: dict[str, Any], seed: int) -> None:
         """``learner`` is its section of an experiment; ``case`` one of the file ``cases``."""
         (self._case,) = selected_cases(Path(cases), case)
-        self._settings, self._seed, self._precision = learner, seed, precision
-        self._population, self._task = self._case.population(), self._case.task()
+        self._taught = self._case.population(), self._case.task()
+        self._settings, self._seed = learner, seed
         self._score: float | None = None
 
     def prepare(self, round_: int) -> None:
@@ -53,31 +43,19 @@ class Learn:
         """Some updates."""
         learner, started_s = self._learner, time.process_time()
         steps = 0
-        with matmul_precision(self._precision):
-            while learner.updates_done < learner.n_updates:
-                learner.update()
-                steps += learner.steps_per_update
-                if time.process_time() - started_s >= _GROWTH * self._spent_s:
-                    break
+        while learner.updates_done < learner.n_updates:
+            learner.update()
+            steps += learner.steps_per_update
+            if time.process_time() - started_s >= _GROWTH * self._spent_s:
+                break
         self._spent_s += time.process_time() - started_s
         return Work(steps, self._score)
 
     def _begin(self) -> Learner:
-        kind = learner_kind(self._settings["algorithm"])
-        config = kind.config.model_validate(self._settings)
-        return kind.make(config, self._population, self._task, seed=self._seed, device="cpu")
+        return begin_learner(self._settings, *self._taught, seed=self._seed)
 
     def _share_of_optimum(self) -> float:
         """0: as random actions, 1: as the exact optimum."""
-        scores = evaluate(
-            self._learner.tutor(),
-            self._population,
-            self._task,
-            n_students=N_STUDENTS,
-            seed=_EVALUATION_SEED,
-            split=Split.VALIDATION,
-            role=Role.LEARNED,
-            device="cpu",
-        ).student_scores
+        score = float(validation_scores(self._learner, *self._taught, N_STUDENTS).mean())
         random, bayes = (float(self._case.values[name]) for name in ("random", "bayes"))
-        return (float(scores.mean()) - random) / (bayes - random)
+        return (score - random) / (bayes - random)

@@ -14,7 +14,7 @@ from tutor_envs.population_files import load_population
 from tutor_envs.rng import Purpose, uniforms
 from tutor_envs.task import Reward, TeachingTask
 from tutor_sim.bench.job import Work
-from tutor_sim.learners import learner_kind
+from tutor_sim.learners import begin_learner
 from tutor_sim.precision import MatmulPrecision, matmul_precision
 
 
@@ -65,10 +65,8 @@ class Train:
         precision: MatmulPrecision = "highest",
     ) -> None:
         """Build the learner; ``learner`` is its section of an experiment, ``population`` a file."""
-        kind, make = learner_kind(learner["algorithm"]).load()
-        config = kind.model_validate(learner)
         students, task = load_population(Path(population)), task_of(n_lessons, n_steps)
-        self._learner = make(config, students, task, seed=0, device="cpu")
+        self._learner = begin_learner(learner, students, task, seed=0)
         self._n_lessons, self._precision = n_lessons, precision
 
     def prepare(self, round_: int) -> None:

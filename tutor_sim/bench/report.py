@@ -36,7 +36,7 @@ def check_gate(measured: Sequence[Measured]) -> None:
 
 def ratio_table(ours: Sequence[Measured], others: Sequence[Measured]) -> Table:
     """How many times theirs our steps per CPU-second are; a row for each other."""
-    table = _table("Steps per CPU-second, ours by theirs: median (range) of the rounds")
+    table = plain_table("Steps per CPU-second, ours by theirs: median (range) of the rounds")
     table.add_column("", no_wrap=True)
     for mine in ours:
         table.add_column(mine.subject.name, justify="right", no_wrap=True)
@@ -47,7 +47,7 @@ def ratio_table(ours: Sequence[Measured], others: Sequence[Measured]) -> Table:
 
 def figures_table(title: str, measured: Sequence[Measured]) -> Table:
     """One row a subject; wall-clock times are in the JSON."""
-    table = _table(title)
+    table = plain_table(title)
     table.add_column("", no_wrap=True)
     for heading in ("steps/CPU-s", "range", "GiB", "set-up", "score"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -66,7 +66,7 @@ def figures_table(title: str, measured: Sequence[Measured]) -> Table:
 
 def shares_table(limits: Mapping[str, tuple[float, float]]) -> Table:
     """Limits of the machine: name -> (steps per CPU-second at most, share of it reached)."""
-    table = _table("What the machine allows")
+    table = plain_table("What the machine allows")
     table.add_column("if nothing took time but")
     table.add_column("steps per CPU-s", justify="right")
     table.add_column("share reached", justify="right")
@@ -95,7 +95,8 @@ def to_json(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     ]
 
 
-def _table(title: str) -> Table:
+def plain_table(title: str) -> Table:
+    """Without lines, below an empty one."""
     return Table(title=f"\n{title}", title_justify="left", box=None, pad_edge=False)
 
 

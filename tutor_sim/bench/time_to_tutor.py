@@ -12,7 +12,8 @@ from rich.table import Table
 
 from tutor_envs.cases import Case
 from tutor_sim.bench.job import Subject
-from tutor_sim.bench.peers import FOLDER
+from tutor_sim.bench.peers import FOLDER, check_repository
+from tutor_sim.bench.report import plain_table
 from tutor_sim.bench.rounds import Sample, Worker
 from tutor_sim.limit import selected_cases
 
@@ -22,20 +23,14 @@ LEVELS = (0.95, 0.99)
 _IN_A_ROW = 2
 """Measurements in a row that must reach a level, so that luck does not."""
 
-_PPO = {"algorithm": "rl2", "learning_rate": 3e-3, "gae_lambda": 0.8}
+_PPO = {"total_steps": 2_000_000, "learning_rate": 3e-3, "gae_lambda": 0.8}
 OURS: dict[str, dict[str, Any]] = {
     "distill": {"algorithm": "distill", "total_steps": 600_000},
-    "rl2": _PPO | {"total_steps": 2_000_000, "n_trials": 512, "minibatches": 8},
+    "rl2": _PPO | {"algorithm": "rl2", "n_trials": 512, "minibatches": 8},
 }
 """Our ways to a tutor: from the planner of sampled students, and by reward alone."""
 PEERS: dict[str, dict[str, Any]] = {
-    "RecurrentPPO": {
-        "algorithm": "sb3_recurrent_ppo",
-        "total_steps": 2_000_000,
-        "n_trials": 256,
-        "learning_rate": 3e-3,
-        "gae_lambda": 0.8,
-    }
+    "RecurrentPPO": _PPO | {"algorithm": "sb3_recurrent_ppo", "n_trials": 256},
 }
 """sb3-contrib's, on our batched students and with our rewards."""
 
@@ -78,8 +73,7 @@ def bench_time_to_tutor(
     Raises:
         ValueError: no such case, a training failed, or this is no clone of the repository.
     """
-    if not CASES.exists():
-        raise ValueError(f"{CASES}: not found; benchmarks run from a clone of the repository")
+    check_repository()
     contestants = OURS | PEERS if with_peers else OURS
     curves = []
     for one in selected_cases(CASES, case):
@@ -117,28 +111,25 @@ def _points(samples: Sequence[Sample]) -> list[tuple[float, float]]:
 
 
 def table(curves: Sequence[Curve], budget_s: float) -> Table:
-    """One line for each contestant on one case: medians over the seeds, each seed beside them."""
-    table = Table(
-        title=f"\n{curves[0].case}: CPU-seconds to a share of the optimum",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+    """One line for each contestant on one case; each seed, and medians over them by the first's."""
+    names = list(dict.fromkeys(curve.name for curve in curves))
+    table = plain_table(f"{curves[0].case}: CPU-seconds to a share of the optimum")
     table.add_column("", no_wrap=True)
-    first = curves[0].name
     for level in LEVELS:
         table.add_column(f"to {level}", justify="right")
-        table.add_column(f"by {first}'s", justify="right")
+        table.add_column(f"by {names[0]}'s", justify="right")
     table.add_column("best share", justify="right")
-    for name in dict.fromkeys(curve.name for curve in curves):
-        mine = [curve for curve in curves if curve.name == name]
+
+    def reached(name: str, level: float) -> list[float | None]:
+        return [curve.reached(level) for curve in curves if curve.name == name]
+
+    for name in names:
         cells = []
         for level in LEVELS:
-            cells.append(_seconds([curve.reached(level) for curve in mine]))
-            ours = [c.reached(level) for c in curves if c.name == first]
-            cells.append(_times([curve.reached(level) for curve in mine], ours, budget_s))
-        best = " ".join(f"{max(share for _, share in c.points):.3f}" for c in mine)
-        table.add_row(name, *cells, best)
+            theirs = reached(name, level)
+            cells += [_seconds(theirs), _times(theirs, reached(names[0], level), budget_s)]
+        best = (max(share for _, share in c.points) for c in curves if c.name == name)
+        table.add_row(name, *cells, " ".join(f"{share:.3f}" for share in best))
     return table
 
 
