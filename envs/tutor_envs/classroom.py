@@ -27,8 +27,8 @@ from tutor_envs.task import TeachingTask
 
 SIGNAL_LIMIT = 10.0
 """Signals are clipped to this size: bounds for a Gymnasium space, and no input explodes."""
-_MAX_DRAWN = 2**24
-"""Uniforms drawn ahead at most (64 MiB); a lesson's draws are split into blocks of this size."""
+_MAX_DRAWN = 2**18
+"""Uniforms drawn ahead at most (1 MiB, which a cache holds); more steps are several draws."""
 
 
 class Observation(NamedTuple):

@@ -1,47 +1,69 @@
 /* Uniform numbers by Philox4x32-10; addresses and constants as in rng.py.
  *
- * Draws of GROUP addresses side by side, so that a compiler makes vector instructions of the inner
- * loops. `out` is (n, lanes), row-major. Parts of the address that have a stride of 0 are the same
- * for all.
+ * Addresses are (rows, columns) and `out` is (rows, lanes, columns). Each part of an address has a
+ * stride for rows and one for columns, which is 1, or 0 where the part is the same for all columns.
+ *
+ * The words of GROUP addresses are computed side by side, each in the lower half of 64 bits; what
+ * the multiplications leave in the upper halves is never read.
  */
 #include <stdint.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
-enum { GROUP = 32, ROUNDS = 10 };
+enum { WIDTH = 8, VECTORS = 2, GROUP = WIDTH * VECTORS, ROUNDS = 10 };
+typedef uint64_t words __attribute__((vector_size(8 * WIDTH)));
+typedef union {
+    words vector[VECTORS];
+    uint64_t one[GROUP];
+} group;
 
-void uniforms(int64_t n, const int64_t *student, const int64_t *trial, const int64_t *clock,
-              int64_t student_stride, int64_t trial_stride, int64_t clock_stride, uint32_t purpose, uint32_t key_0, uint32_t key_1, int64_t lanes, float *out) {
-    for (int64_t first = 0; first < n; first += GROUP) {
-        int64_t m = n - first < GROUP ? n - first : GROUP;
-        uint32_t at[3][GROUP] = {{0}};
-        for (int64_t j = 0; j < m; j++) {
-            at[0][j] = (uint32_t)student[(first + j) * student_stride];
-            at[1][j] = (uint32_t)trial[(first + j) * trial_stride];
-            at[2][j] = (uint32_t)clock[(first + j) * clock_stride];
+static inline words times(words a, uint32_t b) {
+#ifdef __AVX512F__
+    return (words)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
+#else
+    return (a & 0xFFFFFFFFu) * (uint64_t)b;
+#endif
+}
+
+static void philox(group c[4], uint32_t k0, uint32_t k1) {
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int v = 0; v < VECTORS; v++) {
+            words p0 = times(c[0].vector[v], 0xD2511F53u), p1 = times(c[2].vector[v], 0xCD9E8D57u);
+            c[0].vector[v] = (p1 >> 32) ^ c[1].vector[v] ^ (uint64_t)k0;
+            c[1].vector[v] = p1;
+            c[2].vector[v] = (p0 >> 32) ^ c[3].vector[v] ^ (uint64_t)k1;
+            c[3].vector[v] = p0;
         }
-        for (int64_t lane = 0; lane < lanes; lane += 4) {
-            uint32_t c[4][GROUP], k0 = key_0, k1 = key_1;
-            for (int j = 0; j < GROUP; j++) {
-                c[0][j] = at[0][j];
-                c[1][j] = at[1][j];
-                c[2][j] = at[2][j];
-                c[3][j] = (purpose << 16) + (uint32_t)(lane / 4);
-            }
-            for (int round = 0; round < ROUNDS; round++) {
-                for (int j = 0; j < GROUP; j++) {
-                    uint64_t p0 = 0xD2511F53u * (uint64_t)c[0][j];
-                    uint64_t p1 = 0xCD9E8D57u * (uint64_t)c[2][j];
-                    c[0][j] = (uint32_t)(p1 >> 32) ^ c[1][j] ^ k0;
-                    c[1][j] = (uint32_t)p1;
-                    c[2][j] = (uint32_t)(p0 >> 32) ^ c[3][j] ^ k1;
-                    c[3][j] = (uint32_t)p0;
-                }
-                k0 += 0x9E3779B9u;
-                k1 += 0xBB67AE85u;
-            }
-            int64_t wanted = lanes - lane < 4 ? lanes - lane : 4;
-            for (int64_t j = 0; j < m; j++)
-                for (int64_t w = 0; w < wanted; w++)
-                    out[(first + j) * lanes + lane + w] = (float)(c[w][j] >> 8) * 0x1p-24f;
-        }
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
     }
+}
+
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+void uniforms(int64_t rows, int64_t columns, const int64_t *const at[3], const int64_t strides[6],
+              uint32_t purpose, uint32_t key_0, uint32_t key_1, int64_t lanes, float *out) {
+    for (int64_t row = 0; row < rows; row++, out += lanes * columns)
+        for (int64_t first = 0; first < columns; first += GROUP) {
+            int64_t m = least(GROUP, columns - first);
+            group address[3] = {0};
+            for (int part = 0; part < 3; part++) {
+                const int64_t *from = at[part] + row * strides[2 * part];
+                if (strides[2 * part + 1])
+                    for (int64_t j = 0; j < m; j++) address[part].one[j] = from[first + j];
+                else
+                    for (int j = 0; j < GROUP; j++) address[part].one[j] = *from;
+            }
+            for (int64_t lane = 0; lane < lanes; lane += 4) {
+                group c[4] = {address[0], address[1], address[2]};
+                for (int j = 0; j < GROUP; j++) c[3].one[j] = (purpose << 16) + (uint32_t)(lane / 4);
+                philox(c, key_0, key_1);
+                for (int64_t w = 0; w < least(4, lanes - lane); w++) {
+                    float *to = out + (lane + w) * columns + first;
+                    for (int64_t j = 0; j < m; j++)
+                        to[j] = (float)(int32_t)((uint32_t)c[w].one[j] >> 8) * 0x1p-24f;
+                }
+            }
+        }
 }

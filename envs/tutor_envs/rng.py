@@ -25,10 +25,9 @@ import ctypes
 import enum
 import functools
 import math
+from collections.abc import Callable
 from importlib.resources import files
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -121,61 +120,68 @@ def uniforms(
     """
     if not 0 <= seed < 2**64:
         raise ValueError(f"`seed` must be in [0, 2**64), got {seed}.")
-    clock = lesson * 2**16 + step
+    words = (student, trial, lesson * 2**16 + step)
+    address = torch.broadcast_tensors(*(torch.as_tensor(w, device=student.device) for w in words))
+    shape = address[0].shape
+    # Views: what is the same for all keeps a stride of 0.
+    n_columns = shape[-1] if shape else 1
+    table = [part.long().reshape(math.prod(shape[:-1]), n_columns) for part in address]
     on_cpu = student.device.type == "cpu" and not torch.compiler.is_compiling()
-    draw = _compiled_draw() if on_cpu else None
-    trial = torch.as_tensor(trial, device=student.device)
-    clock = torch.as_tensor(clock, device=student.device)
-    if draw is None:
-        return _draw(seed, student, trial, clock, purpose, n_lanes)
-    parts = student, trial, clock
-    shape = np.broadcast_shapes(*(part.shape for part in parts))
-    # What is the same for all is read again and again, by a stride of 0.
-    words = [
-        part.long() if part.numel() == 1 else part.long().expand(shape).contiguous()
-        for part in parts
-    ]
-    strides = [int(word.numel() > 1) for word in words]
-    out = torch.empty(*shape, n_lanes)
+    draw = (_compiled_draw() if on_cpu else None) or _draw
     key = seed & _MASK_32, seed >> 32
-    draw(
-        math.prod(shape),
-        *addresses(*words),
-        *strides,
-        purpose,
-        *key,
-        n_lanes,
-        *addresses(out),
-    )
-    return out
+    return draw(*table, purpose, key, n_lanes).mT.reshape(*shape, n_lanes)
 
 
 def _draw(
-    seed: int, student: Tensor, trial: Tensor, clock: Tensor, purpose: Purpose, n_lanes: int
+    student: Tensor,
+    trial: Tensor,
+    clock: Tensor,
+    purpose: Purpose,
+    key: tuple[int, int],
+    n_lanes: int,
 ) -> Tensor:
+    """``(rows, n_lanes, columns)`` of addresses ``(rows, columns)``."""
     n_blocks = max(1, -(-n_lanes // 4))
-    block = torch.arange(n_blocks, device=student.device) + int(purpose) * 2**16
-    c0, c1, c2 = (part.long().unsqueeze(-1) for part in (student, trial, clock))
-    words = philox4x32((c0, c1, c2, block), (seed & _MASK_32, seed >> 32))
-    stacked = torch.stack(words, dim=-1)
-    lanes = stacked.reshape(*stacked.shape[:-2], 4 * n_blocks)[..., :n_lanes]
-    return (lanes >> 8).to(torch.float32) * 2.0**-24
+    block = torch.arange(n_blocks, device=student.device).unsqueeze(-1) + int(purpose) * 2**16
+    c0, c1, c2 = (part.unsqueeze(-2) for part in (student, trial, clock))
+    lanes = torch.stack(philox4x32((c0, c1, c2, block), key), dim=-2).flatten(-3, -2)
+    return (lanes[:, :n_lanes] >> 8).to(torch.float32) * 2.0**-24
 
 
 @functools.cache
-def _compiled_draw() -> Any:
-    """The C loop; None where it cannot be had, which is logged."""
+def _compiled_draw() -> Callable[..., Tensor] | None:
+    """:func:`_draw` as a C loop; None where it cannot be had, which is logged."""
     library = load_library(files(__package__).joinpath("philox.c"), "random numbers")
     if library is None:
         return None
-    number, address, word = ctypes.c_int64, ctypes.c_void_p, ctypes.c_uint32
-    library.uniforms.argtypes = [
-        number,
-        *[address] * 3,
-        *[number] * 3,
-        *[word] * 3,
-        number,
-        address,
-    ]
+    number, pointer, word = ctypes.c_int64, ctypes.c_void_p, ctypes.c_uint32
+    library.uniforms.argtypes = [number, number, pointer, pointer, *[word] * 3, number, pointer]
     library.uniforms.restype = None
-    return library.uniforms
+
+    def draw(
+        student: Tensor,
+        trial: Tensor,
+        clock: Tensor,
+        purpose: Purpose,
+        key: tuple[int, int],
+        n_lanes: int,
+    ) -> Tensor:
+        address = [
+            part if part.stride(1) in (0, 1) else part.contiguous()
+            for part in (student, trial, clock)
+        ]
+        n_rows, n_columns = student.shape
+        out = torch.empty(n_rows, n_lanes, n_columns)
+        library.uniforms(
+            n_rows,
+            n_columns,
+            (pointer * 3)(*addresses(*address)),
+            (number * 6)(*(stride for part in address for stride in part.stride())),
+            purpose,
+            *key,
+            n_lanes,
+            *addresses(out),
+        )
+        return out
+
+    return draw
