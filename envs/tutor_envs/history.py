@@ -15,11 +15,16 @@ summed by. (On a GPU the order of additions may differ between runs, and with it
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.resources import files
 
 import torch
 from torch import Tensor
+
+from tutor_envs.native import addresses, load_library
 
 
 def empty_column(like: Tensor, capacity: int) -> Tensor:
@@ -92,6 +97,10 @@ def window_totals(
         windows: W increasing numbers of days; infinity holds all.
         n_values: V.
     """
+    on_cpu = amount.device.type == "cpu" and not torch.compiler.is_compiling()
+    by_loop = _compiled_totals() if on_cpu and amount.dtype == torch.float32 else None
+    if by_loop is not None:
+        return by_loop(amount, index, lag, windows, n_values)
     limits = [window for window in windows if window < math.inf]
     n_ages = len(limits) + 1
     age = torch.zeros_like(lag, dtype=torch.int8)
@@ -100,3 +109,42 @@ def window_totals(
     cell = torch.add(index, age, alpha=n_values)
     by_age = totals(amount, cell, n_ages * n_values).view(-1, n_ages, n_values)
     return by_age[:, : len(windows)]
+
+
+@functools.cache
+def _compiled_totals() -> Callable[..., Tensor] | None:
+    """:func:`window_totals` as a C loop; None where it cannot be had, which is logged."""
+    library = load_library(files(__package__).joinpath("history.c"), "sums over reviews")
+    if library is None:
+        return None
+    number, pointer = ctypes.c_int64, ctypes.c_void_p
+    library.window_totals.argtypes = [
+        *[number] * 2,
+        *[pointer] * 3,
+        *[number] * 2,
+        pointer,
+        number,
+        pointer,
+    ]
+    library.window_totals.restype = None
+
+    def by_loop(
+        amount: Tensor, index: Tensor, lag: Tensor, windows: Sequence[float], n_values: int
+    ) -> Tensor:
+        columns = amount.contiguous(), lag.contiguous(), index.contiguous()
+        n, n_windows = len(amount), len(windows)
+        limits = (ctypes.c_float * n_windows)(*windows)
+        out = amount.new_empty(n, n_windows, n_values)
+        library.window_totals(
+            n,
+            amount.shape[1],
+            *addresses(*columns),
+            index.element_size(),
+            n_windows,
+            limits,
+            n_values,
+            *addresses(out),
+        )
+        return out
+
+    return by_loop

@@ -97,3 +97,25 @@ def test_windows_are_nested_and_the_last_counts_all(seed, n):
     assert (counts.diff(dim=1) >= 0).all()
     assert torch.equal(counts[:, -1], totals(amount, item, 3))
     assert torch.equal(counts[:, -1].sum(-1), torch.full((5,), float(n)))
+
+
+@given(
+    st.integers(1, 5),
+    st.integers(1, 9),
+    st.sampled_from([100, 200, 40_000]),
+    st.lists(st.sampled_from([0.0, 0.5, 1.0, 7.0, math.inf]), min_size=1, unique=True).map(sorted),
+    st.integers(0, 2**16),
+)
+@settings(deadline=None, max_examples=50)
+def test_sums_by_window_are_those_of_torch(n, capacity, n_values, windows, seed):
+    luck = torch.Generator().manual_seed(seed)
+    lag = torch.randint(10, (n, capacity), generator=luck) / 2.0
+    amount = torch.rand(n, capacity, generator=luck) * (
+        torch.rand(n, capacity, generator=luck) > 0.3
+    )
+    index = empty_index(lag, capacity, n_values * (len(windows) + 1))
+    index = index + torch.randint(n_values, (n, capacity), generator=luck).to(index.dtype)
+    # 32 bits are summed by a loop of our own, 64 by torch, in the same order.
+    ours = window_totals(amount, index, lag, windows, n_values)
+    by_torch = window_totals(amount.double(), index, lag.double(), windows, n_values)
+    torch.testing.assert_close(ours.double(), by_torch, rtol=1e-6, atol=1e-7)
