@@ -26,6 +26,7 @@ from tutor_agents.registry import TUTORS, check_can_teach
 from tutor_envs.classroom import Classroom
 from tutor_envs.doors.loading import resolve_reference
 from tutor_envs.errors import below, unknown_name
+from tutor_envs.executors import Executor
 from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 from tutor_envs.yaml_loading import dump_yaml
@@ -141,6 +142,11 @@ class Experiment(BaseModel):
         description="of products in training; medium: factors rounded to bfloat16, where that is "
         "faster (Intel AMX, GPUs)",
     )
+    executor: Executor = Field(
+        "eager",
+        description="of the students' steps in training; compile: fused by torch.compile; "
+        "cuda_graph: and launched as one by a GPU",
+    )
     learner: _Learner = Field(None, description="what is trained; nothing if left out")
     learners: dict[_LearnerName, _Learner] = Field(
         default_factory=dict,
@@ -224,7 +230,7 @@ class Experiment(BaseModel):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all that training depends on; a checkpoint belongs to one fingerprint."""
-        included = {"seed", "population", "task", "matmul_precision", "learner"}
+        included = {"seed", "population", "task", "matmul_precision", "executor", "learner"}
         plain = self.model_dump(mode="json", include=included)
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 

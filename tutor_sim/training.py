@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from tutor_agents.engine import parallel
+from tutor_envs.executors import executing
 from tutor_envs.population import Split
 from tutor_sim.checkpoint import (
     Best,
@@ -124,13 +125,10 @@ def make_learner(experiment: Experiment, device: str) -> Learner:
     """
     if experiment.algorithm is None:
         raise ValueError(f"experiment `{experiment.name}` has no `learner`: nothing to train")
-    learner = learner_kind(experiment.algorithm).make(
-        experiment.learner,
-        experiment.population,
-        experiment.task,
-        seed=experiment.seed,
-        device=device,
-    )
+    make = learner_kind(experiment.algorithm).make
+    taught = experiment.population, experiment.task
+    with executing(experiment.executor):
+        learner = make(experiment.learner, *taught, seed=experiment.seed, device=device)
     if parallel.size() > 1:
         check_shared(learner, experiment.algorithm)
     return learner

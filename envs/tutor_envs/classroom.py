@@ -13,6 +13,7 @@ on for the others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,15 +21,24 @@ import torch
 from torch import Tensor
 
 from tutor_envs.doors.watch import Place, watched
+from tutor_envs.executors import Function, chosen_executor, executed
 from tutor_envs.population import Population
 from tutor_envs.rng import Purpose, uniforms
 from tutor_envs.student import Latents, State, StudentModel
 from tutor_envs.task import TeachingTask
+from tutor_envs.teaching_step import (
+    Lesson,
+    counts_from_zero,
+    is_counted,
+    legal_actions,
+    open_lesson,
+    quantity,
+    signals,
+    teach,
+)
 
-SIGNAL_LIMIT = 10.0
-"""Signals are clipped to this size: bounds for a Gymnasium space, and no input explodes."""
-_MAX_DRAWN = 2**18
-"""Uniforms drawn ahead at most (1 MiB, which a cache holds); more steps are several draws."""
+_MAX_DRAWN, _MAX_DRAWN_ON_DEVICE = 2**18, 2**24
+"""Uniforms drawn ahead at most: 1 MiB, which a processor's cache holds, or 64 MiB elsewhere."""
 
 
 class Observation(NamedTuple):
@@ -70,11 +80,25 @@ class Truth:
     """
 
     def __init__(
-        self, model: StudentModel, latents: Latents, state: State, attends: Tensor | None
+        self,
+        model: StudentModel,
+        latents: Latents,
+        state: State,
+        attends: Tensor | None,
+        known: Mapping[str, Tensor],
     ) -> None:
-        """``attends``: bool ``(n,)``, who attends this lesson; None: all."""
+        """Keep what it follows from.
+
+        Args:
+            model: how the students learn.
+            latents: of the students.
+            state: of the students.
+            attends: bool ``(n,)``, who attends this lesson; None: all.
+            known: attributes that were computed already.
+        """
         self._model, self._attends = model, attends
         self.latents, self.state = latents, state
+        self.__dict__.update(known)
 
     @cached_property
     def mastery(self) -> Tensor:
@@ -113,11 +137,6 @@ class Outcome(NamedTuple):
     truth: Truth
 
 
-def _where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """``torch.where`` with a condition for each student, whatever the shape of the values."""
-    return torch.where(condition.reshape(-1, *[1] * (yes.dim() - 1)), yes, no)
-
-
 class Classroom:
     """A batch of students in lock-step; privileged attributes are named ``truth``."""
 
@@ -132,20 +151,20 @@ class Classroom:
     ) -> None:
         """Set up a classroom without students; ``begin_trial`` seats them.
 
+        How steps are run is said by :func:`tutor_envs.executors.executing`. Custom student models
+        are watched while they are taught, except when compiled.
+
         Raises:
             ValueError: the student model cannot be taught for as long as the task says, or not
-                be paid for as it says.
+                be paid for as it says, or the chosen executor cannot run it.
         """
         self.population = population
         self.model = population.student_model
-        self._taught = watched(self.model, lambda: Place(self._students, self._lesson, self._step))
         self.task = task
         self.seed = seed
         self.dtype = dtype
-        self._state: State
+        self._now: Lesson
         self._truth: Truth
-        self._counted: Truth | None
-        self._lesson_score: Tensor
         self.device = torch.device(device)
         longest = self.model.max_lesson_steps
         if longest is not None and task.n_steps > longest:
@@ -158,8 +177,22 @@ class Classroom:
                 f"`task.reward.expected` must be false for student model `{self.model.name}`: "
                 f"it has no exact expected gain, got true"
             )
-        costs = self.model.action_costs
-        self._costs = None if costs is None else torch.tensor(costs, dtype=dtype, device=device)
+        priced = self.model.action_costs
+        costs = None if priced is None else torch.tensor(priced, dtype=dtype, device=device)
+        executor = chosen_executor(self.device)
+        if executor == "eager":
+            self._taught = watched(self.model, self._place)
+        elif not self.model.is_functional:
+            raise ValueError(
+                f"`executor` must be 'eager' for student model `{self.model.name}`, which is not "
+                f"made of tensor operations, got {executor!r}"
+            )
+        else:
+            self._taught = self.model
+        opening, step = _bound(self._taught, task, costs)
+        self._open, self._teach = executed(opening, executor), executed(step, executor)
+        # On CPUs a C loop draws.
+        self._draw = uniforms if self.device.type == "cpu" else executed(uniforms, executor)
 
     # -- the trial ----------------------------------------------------------------------------
     def begin_trial(self, students: Tensor, trial: int = 0, *, n_copies: int = 1) -> Observation:
@@ -182,17 +215,18 @@ class Classroom:
         self._latents: Latents = {name: self._copy(value) for name, value in latents.items()}
         n = len(students) * n_copies
         self._action = torch.full((n,), self.model.n_actions, device=self.device)
-        self._response = torch.full((n,), self.model.n_responses, device=self.device)
-        self._score = torch.zeros(n, device=self.device, dtype=self.dtype)
-        self._present: Tensor | None = None
-        self._begin_lesson()
-        self._present = self._taught.present(self._state)
-        if self._present is not None and self.task.reward.score == "time_to_mastery":
+        nobody = torch.full((n,), self.model.n_responses, device=self.device)
+        self._begin_lesson(nobody, None)
+        present = self._taught.present(self._now.state)
+        if present is not None and self.task.reward.score == "time_to_mastery":
             raise ValueError(
                 "`task.reward.score` must not be 'time_to_mastery' where students may leave: "
                 "it would be best if they left at once"
             )
-        self._see_signals(None)
+        legal = legal_actions(self._taught, self._now.state, present)
+        shown = signals(self._taught, self._latents, self._now.state, None)
+        self._now = self._now._replace(present=present, legal=legal, signals=shown)
+        self._score = torch.zeros_like(self._now.score)
         return self._observe()
 
     def step(self, action: Tensor) -> Outcome:
@@ -207,92 +241,33 @@ class Classroom:
         """
         if self._lesson == self.task.n_lessons:
             raise RuntimeError("the trial has ended: call `begin_trial` before the next step")
-        model, latents, state = self._taught, self._latents, self._state
         action = action.to(self.device)
-        reached = self._reached(action)
-        after, response = model.step(latents, state, action, self._uniforms())
-        gain = model.expected_gain(latents, state, action) if self.task.reward.expected else None
-        cost = None if self._costs is None else self._costs[action]
-        if reached is not None:
-            after = {name: _where(reached, value, state[name]) for name, value in after.items()}
-            response = torch.where(reached, response, model.n_responses)
-            gain = None if gain is None else gain * reached
-            cost = None if cost is None else cost * reached
-        before = self._truth
-        self._state, self._action, self._response = after, action, response
-        self._see_signals(reached)
-        self._see_truth()
-        was_present = self._present
-        self._see_who_left()
-        reward = self._reward(before, gain, cost, was_present)
+        last = self._step == self.task.n_steps - 1
+        # Only where it matters, for each combination is another function to compile.
+        opens = self._step == 0 and self.task.reward.expected
+        ends = last and self.task.reward.when == "end"
+        self._now, reward = self._teach(
+            self._latents,
+            self._now,
+            self._attends,
+            action,
+            self._uniforms(),
+            opens=opens,
+            ends=ends,
+        )
+        self._action = action
+        self._see_truth(is_counted(self.task, self._now.present, ends=ends))
         truth = self._truth
         self._step += 1
-        lesson_ended = self._step == self.task.n_steps
-        if lesson_ended:
-            self._score = self._lesson_score
+        if last:
+            self._score = self._now.score
             self._lesson, self._step = self._lesson + 1, 0
             if self._lesson < self.task.n_lessons:
-                self._begin_lesson()
-        else:
-            self._score = torch.zeros_like(self._lesson_score)
+                self._begin_lesson(self._now.response, self._now.present)
+        elif self._step == 1:
+            self._score = torch.zeros_like(self._score)
         trial_ended = self._lesson == self.task.n_lessons
-        return Outcome(self._observe(), reward, lesson_ended, trial_ended, truth)
-
-    def _reached(self, action: Tensor) -> Tensor | None:
-        """Bool ``(n,)``: whom the action reaches; None: everybody."""
-        legal, reachable = self._taught.legal_actions(self._state), self._reachable()
-        if legal is None:
-            return reachable
-        allowed = legal.gather(-1, action.unsqueeze(-1)).squeeze(-1)
-        return allowed if reachable is None else allowed & reachable
-
-    def _reachable(self) -> Tensor | None:
-        reachable = self._taught.reachable(self._state)
-        if reachable is None or self._present is None:
-            return reachable
-        return reachable & self._present
-
-    def _reward(
-        self, before: Truth, gain: Tensor | None, cost: Tensor | None, was_present: Tensor | None
-    ) -> Tensor:
-        """What the last action is paid, at the scale of the task; adds to the lesson's score."""
-        part = self._score_part(before)
-        if cost is not None:
-            part = part - cost
-        if was_present is not None:
-            part = part * was_present
-        self._lesson_score = self._lesson_score + part
-        if gain is not None:
-            part = gain + before.post_test if self._step == 0 else gain
-            part = part if cost is None else part - cost
-        if self.task.reward.when == "end":
-            part = self._due(was_present)
-        return self.task.reward.scale * part
-
-    def _due(self, was_present: Tensor | None) -> Tensor:
-        """The lesson's score where the lesson is over with this action, else 0."""
-        last = self._step == self.task.n_steps - 1
-        if was_present is None or self._present is None:
-            return self._lesson_score if last else torch.zeros_like(self._lesson_score)
-        return self._lesson_score * (was_present if last else was_present & ~self._present)
-
-    def _score_part(self, before: Truth) -> Tensor:
-        """What the last action added to the lesson's score; see :mod:`tutor_envs.task`."""
-        reward, now = self.task.reward, self._truth
-        if reward.score == "mean_recall":
-            return now.mean_mastery / self.task.n_steps
-        if reward.score == "time_to_mastery":
-            below = before.mean_mastery < reward.mastery_threshold
-            return -below.to(self.dtype) / self.task.n_steps
-        # What is left is a difference since it was last counted, which need not be at every step.
-        is_last = self._step == self.task.n_steps - 1
-        if reward.when == "end" and self._present is None and not is_last:
-            return torch.zeros_like(self._lesson_score)
-        counted, self._counted = self._counted, now
-        if reward.score == "post_test":
-            return now.post_test if counted is None else now.post_test - counted.post_test
-        assert counted is not None
-        return now.mean_mastery - counted.mean_mastery
+        return Outcome(self._observe(), reward, last, trial_ended, truth)
 
     @property
     def truth(self) -> Truth:
@@ -300,7 +275,11 @@ class Classroom:
         return self._truth
 
     # -- inside -------------------------------------------------------------------------------
-    def _begin_lesson(self) -> None:
+    def _place(self) -> Place:
+        return Place(self._students, self._lesson, self._step)
+
+    def _begin_lesson(self, response: Tensor, present: Tensor | None) -> None:
+        """On a new topic, for those who are present; ``response`` is to the last action."""
         u = uniforms(
             self.seed,
             self._students,
@@ -309,48 +288,39 @@ class Classroom:
             trial=self._trial,
             lesson=self._lesson,
         )
-        self._state = self._taught.begin_lesson(self._latents, self._copy(u))
-        self._attends = self._present
-        self._see_truth()
-        # Up to where differences were added to the score: a post-test counts from 0 on.
-        is_gain = self.task.reward.score == "mastery_gain"
-        self._counted = self._truth if is_gain else None
-        self._lesson_score = torch.zeros(self._action.shape, device=self.device, dtype=self.dtype)
+        state, counted, legal = self._open(self._latents, present, self._copy(u))
+        self._attends = present
+        zero = torch.zeros(response.shape, device=self.device, dtype=self.dtype)
+        shown = self._now.signals if self._lesson else None
+        self._now = Lesson(state, zero, counted, present, legal, shown, response)
+        self._see_truth(not counts_from_zero(self.task))
         self._drawn_from = self._drawn_to = 0
 
-    def _see_truth(self) -> None:
-        self._truth = Truth(self._taught, self._latents, self._state, self._attends)
+    def _see_truth(self, counted: bool) -> None:
+        """``counted``: the score's quantity has been, now."""
+        now = self._now
+        known = {quantity(self.task): now.counted} if counted else {}
+        self._truth = Truth(self._taught, self._latents, now.state, self._attends, known)
         if self._taught is not self.model:
             # A custom model is asked at once: its faults are told with the place they happen at.
             _ = self._truth.mastery, self._truth.post_test
-
-    def _see_signals(self, reached: Tensor | None) -> None:
-        signals = self._taught.signals(self._latents, self._state)
-        if signals is not None:
-            signals = signals.clamp(-SIGNAL_LIMIT, SIGNAL_LIMIT)
-            signals = signals if reached is None else signals * reached.unsqueeze(-1)
-        self._signals = signals
-
-    def _see_who_left(self) -> None:
-        if self._present is not None:
-            there = self._taught.present(self._state)
-            assert there is not None
-            self._present = self._present & there
 
     def _uniforms(self) -> Tensor:
         """Uniforms of the current step; a block of steps is drawn at once."""
         n_lanes = self.model.n_step_uniforms
         if self._step >= self._drawn_to:
-            size = max(1, _MAX_DRAWN // max(1, len(self._students) * n_lanes))
+            most = _MAX_DRAWN if self.device.type == "cpu" else _MAX_DRAWN_ON_DEVICE
+            size = max(1, most // max(1, len(self._students) * n_lanes))
             self._drawn_from, self._drawn_to = self._step, min(self._step + size, self.task.n_steps)
             steps = torch.arange(self._drawn_from, self._drawn_to, device=self.device)
-            self._block = uniforms(
+            self._block = self._draw(
                 self.seed,
                 self._students,
                 purpose=Purpose.STUDENT_STEP,
                 n_lanes=n_lanes,
-                trial=self._trial,
-                lesson=self._lesson,
+                # Tensors, for numbers would be constants of a compiled draw.
+                trial=torch.tensor(self._trial, device=self.device),
+                lesson=torch.tensor(self._lesson, device=self.device),
                 step=steps.unsqueeze(-1),
             )
         return self._copy(self._block[self._step - self._drawn_from])
@@ -364,19 +334,41 @@ class Classroom:
         )
 
     def _observe(self) -> Observation:
+        now = self._now
         return Observation(
             self._action,
-            self._response,
-            self._legal(),
+            now.response,
+            None if self._lesson == self.task.n_lessons else now.legal,
             self._score if self.task.show_score else None,
             self._step,
             self._lesson,
-            self._signals,
-            self._present,
+            now.signals,
+            now.present,
         )
 
-    def _legal(self) -> Tensor | None:
-        if self._lesson == self.task.n_lessons:
-            return None
-        legal, reachable = self._taught.legal_actions(self._state), self._reachable()
-        return legal if legal is None or reachable is None else legal | ~reachable.unsqueeze(-1)
+
+def _bound(
+    model: StudentModel, task: TeachingTask, costs: Tensor | None
+) -> tuple[Function, Function]:
+    """:func:`open_lesson` and :func:`teach` of these students."""
+
+    def opening(
+        latents: Latents, present: Tensor | None, uniforms: Tensor
+    ) -> tuple[State, Tensor, Tensor | None]:
+        return open_lesson(model, task, latents, present, uniforms)
+
+    def step(
+        latents: Latents,
+        lesson: Lesson,
+        attends: Tensor | None,
+        action: Tensor,
+        uniforms: Tensor,
+        *,
+        opens: bool,
+        ends: bool,
+    ) -> tuple[Lesson, Tensor]:
+        return teach(
+            model, task, costs, latents, lesson, attends, action, uniforms, opens=opens, ends=ends
+        )
+
+    return opening, step

@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from tutor_envs.classroom import SIGNAL_LIMIT, Observation
+from tutor_envs.classroom import Observation
 from tutor_envs.student import CORRECT, StudentModel
 from tutor_envs.task import TeachingTask
+from tutor_envs.teaching_step import SIGNAL_LIMIT
 
 
 class ObservationLayout(NamedTuple):

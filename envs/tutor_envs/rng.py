@@ -121,29 +121,23 @@ def uniforms(
     if not 0 <= seed < 2**64:
         raise ValueError(f"`seed` must be in [0, 2**64), got {seed}.")
     words = (student, trial, lesson * 2**16 + step)
-    address = torch.broadcast_tensors(*(torch.as_tensor(w, device=student.device) for w in words))
-    shape = address[0].shape
+    address = [torch.as_tensor(word, device=student.device) for word in words]
+    shape = torch.broadcast_shapes(*(w.shape for w in address))  # type: ignore[no-untyped-call]
     # Views: what is the same for all keeps a stride of 0.
     n_columns = shape[-1] if shape else 1
-    table = [part.long().reshape(math.prod(shape[:-1]), n_columns) for part in address]
+    n_rows = math.prod(shape[:-1])
+    table = [word.long().expand(shape).reshape(n_rows, n_columns) for word in address]
     on_cpu = student.device.type == "cpu" and not torch.compiler.is_compiling()
     draw = (_compiled_draw() if on_cpu else None) or _draw
     key = seed & _MASK_32, seed >> 32
-    return draw(*table, purpose, key, n_lanes).mT.reshape(*shape, n_lanes)
+    return draw(table, purpose, key, n_lanes).mT.reshape(*shape, n_lanes)
 
 
-def _draw(
-    student: Tensor,
-    trial: Tensor,
-    clock: Tensor,
-    purpose: Purpose,
-    key: tuple[int, int],
-    n_lanes: int,
-) -> Tensor:
-    """``(rows, n_lanes, columns)`` of addresses ``(rows, columns)``."""
+def _draw(table: list[Tensor], purpose: Purpose, key: tuple[int, int], n_lanes: int) -> Tensor:
+    """``(rows, n_lanes, columns)`` of student, trial and clock, each ``(rows, columns)``."""
     n_blocks = max(1, -(-n_lanes // 4))
-    block = torch.arange(n_blocks, device=student.device).unsqueeze(-1) + int(purpose) * 2**16
-    c0, c1, c2 = (part.unsqueeze(-2) for part in (student, trial, clock))
+    block = torch.arange(n_blocks, device=table[0].device).unsqueeze(-1) + int(purpose) * 2**16
+    c0, c1, c2 = (word.unsqueeze(-2) for word in table)
     lanes = torch.stack(philox4x32((c0, c1, c2, block), key), dim=-2).flatten(-3, -2)
     return (lanes[:, :n_lanes] >> 8).to(torch.float32) * 2.0**-24
 
@@ -158,25 +152,15 @@ def _compiled_draw() -> Callable[..., Tensor] | None:
     library.uniforms.argtypes = [number, number, pointer, pointer, *[word] * 3, number, pointer]
     library.uniforms.restype = None
 
-    def draw(
-        student: Tensor,
-        trial: Tensor,
-        clock: Tensor,
-        purpose: Purpose,
-        key: tuple[int, int],
-        n_lanes: int,
-    ) -> Tensor:
-        address = [
-            part if part.stride(1) in (0, 1) else part.contiguous()
-            for part in (student, trial, clock)
-        ]
-        n_rows, n_columns = student.shape
+    def draw(table: list[Tensor], purpose: Purpose, key: tuple[int, int], n_lanes: int) -> Tensor:
+        address = [word if word.stride(1) in (0, 1) else word.contiguous() for word in table]
+        n_rows, n_columns = address[0].shape
         out = torch.empty(n_rows, n_lanes, n_columns)
         library.uniforms(
             n_rows,
             n_columns,
             (pointer * 3)(*addresses(*address)),
-            (number * 6)(*(stride for part in address for stride in part.stride())),
+            (number * 6)(*(stride for word in address for stride in word.stride())),
             purpose,
             *key,
             n_lanes,

@@ -37,6 +37,8 @@ from tutor_envs.student import (
 # Five-point Gauss-Hermite quadrature of a standard normal: the belief's grid of difficulties.
 _NODES = (-2.856970013872805, -1.355626179974266, 0.0, 1.355626179974266, 2.856970013872805)
 _WEIGHTS = (0.0112574113, 0.2220759220, 0.5333333333, 0.2220759220, 0.0112574113)
+_GROUP = 5
+"""Skills whose forgetting one uniform number decides, each pattern of them to within 2**-24."""
 
 
 class TenSkills(StudentModel):
@@ -44,7 +46,7 @@ class TenSkills(StudentModel):
 
     name: ClassVar[str] = "ten_skills"
 
-    n_skills: int = Field(10, ge=1)
+    n_skills: int = Field(10, ge=1, le=31)
     modalities: tuple[str, ...] = ("text", "video", "worked_example", "practice")
     p_init: float = Field(0.15, ge=0, le=1, description="share mastered at the start of a lesson")
     difficulty_sd: float = Field(0.5, ge=0, description="of a topic's skills, in logits")
@@ -76,8 +78,8 @@ class TenSkills(StudentModel):
 
     @property
     def n_step_uniforms(self) -> int:
-        """Learning, answer, forgetting of each skill."""
-        return 2 + self.n_skills
+        """Learning, answer, forgetting of each group of skills."""
+        return 2 + -(-self.n_skills // _GROUP)
 
     # -- equations ----------------------------------------------------------------------------
     def _logit(self, latents: Latents) -> Tensor:
@@ -92,27 +94,63 @@ class TenSkills(StudentModel):
     def _practised(self, action: Tensor) -> Tensor:
         return self._skill(action) == torch.arange(self.n_skills, device=action.device)
 
+    def _bit(self, action: Tensor) -> Tensor:
+        """Of the practised skill, int32 ``(n,)``."""
+        # By numbers with a point, since processors divide no vectors of integers.
+        skill = ((action + 0.5) / len(self.modalities)).int()
+        return torch.ones_like(skill) << skill
+
+    def _bits(self, flags: Tensor) -> Tensor:
+        """``(n, K)`` flags as int32 ``(n,)``, skill k at bit k."""
+        bits = torch.zeros_like(flags[:, 0], dtype=torch.int32)
+        for k in reversed(range(self.n_skills)):
+            bits = torch.add(flags[:, k], bits, alpha=2)
+        return bits
+
+    def _lost(self, uniforms: Tensor) -> Tensor:
+        """Forgotten, if they were known and not practised: bits, each with ``p_forget``.
+
+        A number decides on one skill after the other, as in arithmetic decoding: what it says
+        beyond the decision is uniform again.
+        """
+        p, bits = self.p_forget, torch.zeros_like(uniforms[:, 0], dtype=torch.int32)
+        if p == 0:
+            return bits
+        for k in range(self.n_skills):
+            if k % _GROUP == 0:
+                u = uniforms[:, k // _GROUP]
+            lost = u < p
+            bits = torch.add(bits, lost, alpha=1 << k)
+            u = torch.where(lost, u * (1 / p), (u - p) * (1 / max(1 - p, 1e-9)))
+        return bits
+
+    def _flags(self, bits: Tensor) -> Tensor:
+        """The reverse of :meth:`_bits`, bool ``(n, K)``."""
+        weights = 1 << torch.arange(self.n_skills, dtype=torch.int32, device=bits.device)
+        return (bits & weights.unsqueeze(-1) != 0).mT
+
     def begin_lesson(self, latents: Latents, uniforms: Tensor) -> State:
-        """``mastered`` bool ``(n, K)``, and ``p_learn`` ``(n, A)`` by each action."""
+        """``mastered`` int32 ``(n,)``, a bit for each skill; ``p_learn`` ``(n, A)``."""
         mastered, rank = uniforms.chunk(2, dim=-1)
         difficulty = self.difficulty_sd * torch.special.ndtri(rank.clamp(1e-6, 1 - 1e-6))
         logit = self._logit(latents).unsqueeze(1) - difficulty.unsqueeze(-1)
-        return {"mastered": mastered < self.p_init, "p_learn": torch.sigmoid(logit).flatten(1)}
+        p_learn = torch.sigmoid(logit).flatten(1)
+        return {"mastered": self._bits(mastered < self.p_init), "p_learn": p_learn}
 
     def step(
         self, latents: Latents, state: State, action: Tensor, uniforms: Tensor
     ) -> tuple[State, Tensor]:
         """Learn, answer, forget."""
-        skill, p_learn = self._skill(action), state["p_learn"].gather(-1, action.unsqueeze(-1))
-        knows = state["mastered"].gather(-1, skill) | (uniforms[:, :1] < p_learn)
-        kept = state["mastered"] & (uniforms[:, 2:] >= self.p_forget)
+        known, bit, p_learn = state["mastered"], self._bit(action), _of(state["p_learn"], action)
+        knows = (known & bit != 0) | (uniforms[:, 0] < p_learn)
+        others = known & ~self._lost(uniforms[:, 2:]) & ~bit
         p_correct = torch.where(knows, 1 - self.p_slip, self.p_guess)
-        response = (uniforms[:, 1:2] < p_correct).squeeze(-1).long()
-        return state | {"mastered": kept.scatter_(-1, skill, knows)}, response
+        response = (uniforms[:, 1] < p_correct).long()
+        return state | {"mastered": torch.where(knows, others | bit, others)}, response
 
     def mastery(self, latents: Latents, state: State) -> Tensor:
         """0 or 1."""
-        return state["mastered"].to(latents["ability"].dtype)
+        return self._flags(state["mastered"]).to(latents["ability"].dtype)
 
     def post_test(self, latents: Latents, state: State) -> Tensor:
         """Share of the skills that are mastered."""
@@ -120,15 +158,15 @@ class TenSkills(StudentModel):
 
     def answer(self, latents: Latents, state: State, action: Tensor) -> Tensor:
         """From the mastery after the step."""
-        p_learn = state["p_learn"].gather(-1, action.unsqueeze(-1))
-        known = torch.where(state["mastered"].gather(-1, self._skill(action)), 1.0, p_learn)
+        knows = state["mastered"] & self._bit(action) != 0
+        known = torch.where(knows, 1.0, _of(state["p_learn"], action))
         p = self.p_guess + (1 - self.p_slip - self.p_guess) * known
-        return torch.cat([1 - p, p], dim=-1)
+        return torch.stack([1 - p, p], dim=-1)
 
     def expected_gain(self, latents: Latents, state: State, action: Tensor) -> Tensor:
         """Learning less forgetting, over the skills."""
-        practised, known = self._practised(action), state["mastered"]
-        p_learn = state["p_learn"].gather(-1, action.unsqueeze(-1))
+        practised, known = self._practised(action), self._flags(state["mastered"])
+        p_learn = _of(state["p_learn"], action).unsqueeze(-1)
         gain = torch.where(practised & ~known, p_learn, 0.0)
         return (gain - self.p_forget * (known & ~practised)).mean(-1)
 
@@ -203,3 +241,8 @@ class TenSkills(StudentModel):
     def belief_is_exact(self) -> bool:
         """No: difficulty lies on a grid."""
         return False
+
+
+def _of(values: Tensor, action: Tensor) -> Tensor:
+    """``(n, A)`` at the actions, ``(n,)``."""
+    return values.gather(-1, action.unsqueeze(-1)).squeeze(-1)

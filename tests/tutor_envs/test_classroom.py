@@ -310,25 +310,3 @@ def test_students_on_a_device_are_those_on_the_cpu():
         assert outcomes[-1].reward.device.type == device
         seen[device] = torch.stack([o.observation.response.cpu() for o in outcomes])
     assert (seen["cpu"] == seen["cuda"]).float().mean() > 0.999
-
-
-@pytest.mark.slow
-# torch's own compiler imports a module that torch deprecates.
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-@pytest.mark.parametrize("student", STUDENT_MODELS)
-def test_a_compiled_step_is_the_same_step(student):
-    torch.compiler.reset()  # one limit of recompilations holds for all models that share a `step`
-    model = default_population(student).student_model
-    latents = default_population(student).sample(0, torch.arange(64))
-    luck = torch.Generator().manual_seed(0)
-    state = model.begin_lesson(latents, torch.rand(64, model.n_start_uniforms, generator=luck))
-    step = torch.compile(model.step, fullgraph=True)
-    for _ in range(3):
-        action = torch.randint(model.n_actions, (64,), generator=luck)
-        uniforms = torch.rand(64, model.n_step_uniforms, generator=luck)
-        eager, response = model.step(latents, state, action, uniforms)
-        state, compiled_response = step(latents, state, action, uniforms)
-        assert torch.equal(response, compiled_response)
-        for name in eager:
-            # a fused kernel may round powers and exponentials otherwise
-            torch.testing.assert_close(state[name], eager[name], rtol=1e-5, atol=1e-5)

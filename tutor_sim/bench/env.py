@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from rich.console import Console
 
 from tutor_envs.classroom import Classroom
+from tutor_envs.executors import Executor
 from tutor_envs.population import Split, student_indices
 from tutor_envs.population_files import POPULATIONS, load_population
 from tutor_envs.students import STUDENT_MODELS
@@ -23,6 +27,7 @@ from tutor_sim.bench.rounds import Measured, measure
 _SMALL, _LARGE = 1_024, 16_384
 _PEER_STUDENTS = 64
 _ACTION_BYTES, _REWARD_BYTES = 8, 4
+_EXECUTORS: dict[Executor, str] = {"compile": "compiled", "eager": "eager"}
 
 
 def bench_env(
@@ -35,7 +40,7 @@ def bench_env(
             repository.
     """
     check_repository()
-    ours = [_family(n) for n in (_LARGE, _SMALL)]
+    ours = [_family(n, executor) for n in (_LARGE, _SMALL) for executor in _EXECUTORS]
     peers = _peers() if with_peers else []
     limits = [
         Subject("copies in memory", "tutor_sim.bench.limits:Copy", {}),
@@ -49,22 +54,30 @@ def bench_env(
             console.print(ratio_table(competing[: len(ours)], competing[len(ours) :]))
         console.print(figures_table("Students of the benchmarks' family", competing))
         console.print(shares_table(_shares(competing[0], *most)))
-    # One after the other: they are not compared with each other.
-    models = [m for name in STUDENT_MODELS for m in measure([_model(name)], n_rounds, log.print)]
+    # One model after the other: they are not compared with each other.
+    models = []
+    for name in STUDENT_MODELS:
+        both = [_model(name, executor) for executor in _EXECUTORS]
+        models += measure(both, n_rounds, log.print)
     if as_json:
         print_json([*measured, *models], console)
     else:
         console.print(figures_table(f"Built-in student models, {_LARGE:,} students", models))
 
 
-def _family(n_students: int) -> Subject:
-    settings = {"population": str(FAMILY), "n_students": n_students, **TRIAL}
-    return Subject(f"ours, {n_students:,}", "tutor_sim.bench.ours:Simulate", settings)
+def _family(n_students: int, executor: Executor) -> Subject:
+    name = f"ours, {_EXECUTORS[executor]}, {n_students:,}"
+    return _ours(name, FAMILY, executor, TRIAL | {"n_students": n_students})
 
 
-def _model(name: str) -> Subject:
-    settings = {"population": str(POPULATIONS[name]), "n_students": _LARGE, **TRIAL}
-    return Subject(name, "tutor_sim.bench.ours:Simulate", settings | {"n_lessons": 1})
+def _model(name: str, executor: Executor) -> Subject:
+    one_lesson = TRIAL | {"n_students": _LARGE, "n_lessons": 1}
+    return _ours(f"{name}, {_EXECUTORS[executor]}", POPULATIONS[name], executor, one_lesson)
+
+
+def _ours(name: str, population: Path, executor: Executor, settings: dict[str, Any]) -> Subject:
+    settings = settings | {"population": str(population), "executor": executor}
+    return Subject(name, "tutor_sim.bench.ours:Simulate", settings)
 
 
 def _peers() -> list[Subject]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tutor_envs.classroom import Classroom
+from tutor_envs.executors import Executor, executing
 from tutor_envs.population import Split, student_indices
 from tutor_envs.population_files import load_population
 from tutor_envs.rng import Purpose, uniforms
@@ -27,12 +28,20 @@ def task_of(n_lessons: int, n_steps: int) -> TeachingTask:
 class Simulate:
     """Whole trials of new students under random actions."""
 
-    def __init__(self, population: str, n_students: int, n_lessons: int, n_steps: int) -> None:
+    def __init__(
+        self,
+        population: str,
+        n_students: int,
+        n_lessons: int,
+        n_steps: int,
+        executor: Executor = "eager",
+    ) -> None:
         """Set up the classroom; ``population`` is a file."""
         students = load_population(Path(population))
         longest = students.student_model.max_lesson_steps
         task = task_of(n_lessons, n_steps if longest is None else min(longest, n_steps))
-        self._classroom = Classroom(students, task)
+        with executing(executor):
+            self._classroom = Classroom(students, task)
         self._n_students = n_students
 
     def prepare(self, round_: int) -> None:
@@ -63,10 +72,12 @@ class Train:
         n_steps: int,
         learner: dict[str, Any],
         precision: MatmulPrecision = "highest",
+        executor: Executor = "eager",
     ) -> None:
         """Build the learner; ``learner`` is its section of an experiment, ``population`` a file."""
         students, task = load_population(Path(population)), task_of(n_lessons, n_steps)
-        self._learner = begin_learner(learner, students, task, seed=0)
+        with executing(executor):
+            self._learner = begin_learner(learner, students, task, seed=0)
         self._n_lessons, self._precision = n_lessons, precision
 
     def prepare(self, round_: int) -> None:

@@ -111,14 +111,11 @@ class ActionTable:
             field: torch.from_numpy(np.array([meaning[field] for meaning in meanings]))
             for field in Choice._fields
         }
+        self.all_answered = bool(self._columns["answered"].all())
+        """Every action asks for an answer."""
         always = [m["novice"] == m["expert"] == 1 for m in meanings if m["taught"]]
         self.thinned = not all(always) or not self.all_answered
         """Some actions do not teach what the base model teaches, or without its answer."""
-
-    @property
-    def all_answered(self) -> bool:
-        """Every action asks for an answer."""
-        return bool(self._columns["answered"].all())
 
     @property
     def base_actions(self) -> Tensor:
