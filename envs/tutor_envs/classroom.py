@@ -37,8 +37,8 @@ from tutor_envs.teaching_step import (
     teach,
 )
 
-_MAX_DRAWN, _MAX_DRAWN_ON_DEVICE = 2**18, 2**24
-"""Uniforms drawn ahead at most: 1 MiB, which a processor's cache holds, or 64 MiB elsewhere."""
+_MAX_DRAWN, _MAX_DRAWN_ON_DEVICE = 2**20, 2**24
+"""Uniforms drawn ahead at most: 4 MiB, which a processor's caches hold, or 64 MiB elsewhere."""
 
 
 class Observation(NamedTuple):

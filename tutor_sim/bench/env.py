@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from tutor_envs.classroom import Classroom
@@ -24,10 +25,16 @@ from tutor_sim.bench.report import (
 )
 from tutor_sim.bench.rounds import Measured, measure
 
-_SMALL, _LARGE = 1_024, 16_384
+_SMALL, _LARGE, _HUGE = 1_024, 16_384, 65_536
 _PEER_STUDENTS = 64
-_ACTION_BYTES, _REWARD_BYTES = 8, 4
+_CACHE_LINE = 64
 _EXECUTORS: dict[Executor, str] = {"compile": "compiled", "eager": "eager"}
+_OURS: tuple[tuple[Executor, int], ...] = (
+    ("compile", _HUGE),
+    ("compile", _LARGE),
+    ("compile", _SMALL),
+    ("eager", _LARGE),
+)
 
 
 def bench_env(
@@ -40,7 +47,7 @@ def bench_env(
             repository.
     """
     check_repository()
-    ours = [_family(n, executor) for n in (_LARGE, _SMALL) for executor in _EXECUTORS]
+    ours = [_family(n, executor) for executor, n in _OURS]
     peers = _peers() if with_peers else []
     limits = [
         Subject("copies in memory", "tutor_sim.bench.limits:Copy", {}),
@@ -96,14 +103,25 @@ def _peers() -> list[Subject]:
 
 def _shares(ours: Measured, copies: Measured, numbers: Measured) -> dict[str, tuple[float, float]]:
     """What a step must move and draw, at the rates of the machine."""
-    classroom = Classroom(load_population(FAMILY), task_of(**TRIAL))
-    students = student_indices(Split.TRAIN, 1)
-    classroom.begin_trial(students)
-    truth, lanes = classroom.truth, classroom.model.n_step_uniforms
-    read_and_written = [*truth.latents.values(), *truth.state.values(), *truth.state.values()]
-    moved = sum(tensor.nbytes for tensor in read_and_written) + 2 * _ACTION_BYTES + _REWARD_BYTES
+    moved, lanes = _moved_bytes(), load_population(FAMILY).student_model.n_step_uniforms
     rate, bytes_per_s, numbers_per_s = (m.rate.median for m in (ours, copies, numbers))
     return {
         f"moving {moved} bytes a step": (bytes_per_s / moved, rate * moved / bytes_per_s),
         f"drawing {lanes} random numbers": (numbers_per_s / lanes, rate * lanes / numbers_per_s),
     }
+
+
+def _moved_bytes() -> int:
+    """Of one student in one step: what a fused step reads and writes at least."""
+    classroom = Classroom(load_population(FAMILY), task_of(**TRIAL))
+    first = classroom.begin_trial(student_indices(Split.TRAIN, 1))
+    before = classroom.truth.state
+    outcome = classroom.step(torch.zeros_like(first.action))
+    after = classroom.truth.state
+    # Of a table, one line of the cache; what stays the same is not written.
+    read = sum(min(tensor.nbytes, _CACHE_LINE) for tensor in before.values())
+    written = sum(value.nbytes for name, value in after.items() if value is not before[name])
+    drawn = 2 * classroom.model.n_step_uniforms * outcome.reward.element_size()
+    observed = first.action.nbytes + outcome.observation.response.nbytes
+    scores = 5 * outcome.reward.nbytes  # the reward; what is counted and the score, old and new
+    return read + written + drawn + observed + scores

@@ -13,7 +13,7 @@ from tutor_sim.bench.job import Work
 
 _COPIED = 2**26
 """Floats: 256 MiB, beyond every cache."""
-_STUDENTS, _LANES = 16_384, 12
+_STUDENTS, _LANES = 65_536, 4
 _SIDE = 1024
 
 
