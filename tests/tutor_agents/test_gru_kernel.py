@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
-from tutor_agents.memories.gru_kernel import gru_packed, gru_sequence, gru_step, plain_gru
+from tutor_agents.memories.gru_kernel import gru_packed, gru_sequence, gru_step
+from tutor_agents.plain import plain_operations
 from tutor_sim.precision import matmul_precision
 
 FORWARD_TOLERANCE = 8e-7
@@ -148,11 +149,11 @@ def test_what_is_not_a_number_does_not_go_unseen():
     assert not out[:, 1].isnan().any()
 
 
-def test_second_derivatives_are_refused_and_to_be_had_from_the_plain_gru():
+def test_second_derivatives_are_refused_and_to_be_had_from_plain_operations():
     network, x = gru(5), normal(4, 3, 5).requires_grad_()
     with pytest.raises(RuntimeError, match="no second derivatives"):
         torch.autograd.grad(gru_sequence(network, x).sum(), x, create_graph=True)
-    with plain_gru():
+    with plain_operations():
         out = gru_sequence(network, x)
     (slope,) = torch.autograd.grad(out.sum(), x, create_graph=True)
     slope.square().sum().backward()

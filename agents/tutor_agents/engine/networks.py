@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from tutor_agents.engine.head import head_of_parts
 from tutor_agents.memories import Embedded, MemoryConfig, MemoryState, NamedMemory, make_memory
 from tutor_agents.memories.config import GRUConfig
 from tutor_envs.classroom import Observation
@@ -227,8 +228,7 @@ class Actor(nn.Module):
         return hidden, self._logits(hidden, clock)
 
     def _logits(self, hidden: Tensor, clock: Tensor) -> Tensor:
-        logits: Tensor = self.head[1:](linear_of_parts(self.head[0], hidden, clock))
-        return logits
+        return head_of_parts(self.head, hidden, clock)
 
 
 class Critic(nn.Module):
@@ -258,9 +258,7 @@ class Critic(nn.Module):
         if not self._shapes_memory:
             hidden = hidden.detach()
         clock = self.clock.weight[: len(hidden)].unsqueeze(1)
-        x = linear_of_parts(self.value[0], hidden, clock, features)
-        value: Tensor = self.value[1:](x).squeeze(-1)
-        return value
+        return head_of_parts(self.value, hidden, clock, features).squeeze(-1)
 
 
 class BeliefHead(nn.Module):

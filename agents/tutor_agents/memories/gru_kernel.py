@@ -12,18 +12,16 @@ up in one). The rest is a C function (``gru_kernel.c``) that goes from step to s
 ``W_hh`` for a few students and units at a time, whose gates follow while the sums are at hand. On
 the way back the gradient of ``W_hh`` is one product for some hundred rows, while these are in the
 cache. ``torch.nn.GRU`` is the reference (the tests ask for equality up to rounding) and takes over
-where this does not apply: on other devices, in other precisions, inside ``plain_gru()``, and where
-there is no C compiler (see :mod:`tutor_envs.native`).
+where this does not apply: on other devices, in other precisions, inside ``plain_operations()``, and
+where there is no C compiler (see :mod:`tutor_envs.native`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import itertools
 from collections.abc import Iterator
-from contextvars import ContextVar
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -34,6 +32,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from tutor_agents.memories.memory import Embedded
+from tutor_agents.plain import is_plain
 from tutor_envs.native import addresses, load_library
 
 _UNITS = 32
@@ -42,7 +41,6 @@ _TILE = 16
 """Rows of a tile of products in bfloat16."""
 _CHUNK_ROWS = 256
 """Of the way back that are computed before their share of the gradient of ``W_hh`` is."""
-_wanted: ContextVar[bool] = ContextVar("gru_kernel_wanted", default=True)
 
 
 class _Weights(NamedTuple):
@@ -107,16 +105,6 @@ class _Kernel(NamedTuple):
         pack = self.pack_tiles if in_tiles else self.pack
         pack(w_hh.shape[1], *addresses(w_hh, forward), _address_of(back))
         return forward, back
-
-
-@contextlib.contextmanager
-def plain_gru() -> Iterator[None]:
-    """Inside it ``torch.nn.GRU`` computes, which has second derivatives."""
-    token = _wanted.set(False)
-    try:
-        yield
-    finally:
-        _wanted.reset(token)
 
 
 def gru_sequence(gru: nn.GRU, x: Tensor | Embedded) -> Tensor:
@@ -312,7 +300,7 @@ class _Sequence(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # with create_graph=True
-            raise RuntimeError("the compiled GRU has no second derivatives: use plain_gru()")
+            raise RuntimeError("the compiled GRU has no second derivatives: use plain_operations()")
         hidden, saved, token = ctx.saved_tensors
         sizes, starts = ctx.sizes, _starts(ctx.sizes)
         for_c = torch.tensor(starts)
@@ -380,9 +368,9 @@ def _is_medium() -> bool:
 
 
 def _kernel_for(x: Tensor) -> _Kernel | None:
-    is_plain = x.device.type == "cpu" and x.dtype == torch.float32
-    is_plain = is_plain and not torch.is_autocast_enabled("cpu")
-    return _load() if is_plain and _wanted.get() else None
+    fits = x.device.type == "cpu" and x.dtype == torch.float32
+    fits = fits and not torch.is_autocast_enabled("cpu")
+    return _load() if fits and not is_plain() else None
 
 
 @functools.cache

@@ -33,10 +33,10 @@ from tutor_agents.engine.update import (
     set_learning_rate,
     training_task,
 )
-from tutor_agents.memories.gru_kernel import plain_gru
 from tutor_agents.meta_gradient.config import MetaGradientConfig
 from tutor_agents.meta_gradient.maths import Settings, inner_loss, outer_loss, stepped
 from tutor_agents.meta_gradient.parameters import MetaParameters
+from tutor_agents.plain import plain_operations
 from tutor_envs.classroom import Classroom
 from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
@@ -45,7 +45,11 @@ from tutor_envs.task import TeachingTask
 @contextlib.contextmanager
 def _twice_differentiable() -> Iterator[None]:
     """Neither fused recurrent networks nor fused attention have second derivatives."""
-    with torch.backends.cudnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), plain_gru():
+    with (
+        torch.backends.cudnn.flags(enabled=False),
+        sdpa_kernel(SDPBackend.MATH),
+        plain_operations(),
+    ):
         yield
 
 
