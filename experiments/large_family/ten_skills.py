@@ -89,16 +89,21 @@ class TenSkills(StudentModel):
 
     def _skill(self, action: Tensor) -> Tensor:
         """The practised skill, int64 ``(n, 1)``."""
-        return action.div(len(self.modalities), rounding_mode="floor").unsqueeze(-1)
+        # By numbers with a point, since processors divide no vectors of integers.
+        return ((action + 0.5) / len(self.modalities)).long().unsqueeze(-1)
 
     def _practised(self, action: Tensor) -> Tensor:
         return self._skill(action) == torch.arange(self.n_skills, device=action.device)
 
-    def _bit(self, action: Tensor) -> Tensor:
-        """Of the practised skill, int32 ``(n,)``."""
-        # By numbers with a point, since processors divide no vectors of integers.
-        skill = ((action + 0.5) / len(self.modalities)).int()
-        return torch.ones_like(skill) << skill
+    def _bit(self, skill: Tensor) -> Tensor:
+        """Of the practised skill ``(n, 1)``, int32 ``(n,)``."""
+        return torch.ones_like(skill, dtype=torch.int32).squeeze(-1) << skill.squeeze(-1).int()
+
+    def _p_learn(self, state: State, action: Tensor, skill: Tensor) -> Tensor:
+        """P(0 -> 1) by each action, ``(n,)``."""
+        modality = action.unsqueeze(-1) - len(self.modalities) * skill
+        logit = state["logit"].gather(-1, modality) - state["difficulty"].gather(-1, skill)
+        return torch.sigmoid(logit).squeeze(-1)
 
     def _bits(self, flags: Tensor) -> Tensor:
         """``(n, K)`` flags as int32 ``(n,)``, skill k at bit k."""
@@ -130,19 +135,25 @@ class TenSkills(StudentModel):
         return (bits & weights.unsqueeze(-1) != 0).mT
 
     def begin_lesson(self, latents: Latents, uniforms: Tensor) -> State:
-        """``mastered`` int32 ``(n,)``, a bit for each skill; ``p_learn`` ``(n, A)``."""
+        """``mastered`` int32 ``(n,)``, a bit for each skill; ``difficulty`` ``(n, K)``.
+
+        And ``logit`` ``(n, M)``, of learning at difficulty 0.
+        """
         mastered, rank = uniforms.chunk(2, dim=-1)
         difficulty = self.difficulty_sd * torch.special.ndtri(rank.clamp(1e-6, 1 - 1e-6))
-        logit = self._logit(latents).unsqueeze(1) - difficulty.unsqueeze(-1)
-        p_learn = torch.sigmoid(logit).flatten(1)
-        return {"mastered": self._bits(mastered < self.p_init), "p_learn": p_learn}
+        return {
+            "mastered": self._bits(mastered < self.p_init),
+            "difficulty": difficulty,
+            "logit": self._logit(latents),
+        }
 
     def step(
         self, latents: Latents, state: State, action: Tensor, uniforms: Tensor
     ) -> tuple[State, Tensor]:
         """Learn, answer, forget."""
-        known, bit, p_learn = state["mastered"], self._bit(action), _of(state["p_learn"], action)
-        knows = (known & bit != 0) | (uniforms[:, 0] < p_learn)
+        skill, known = self._skill(action), state["mastered"]
+        bit = self._bit(skill)
+        knows = (known & bit != 0) | (uniforms[:, 0] < self._p_learn(state, action, skill))
         others = known & ~self._lost(uniforms[:, 2:]) & ~bit
         p_correct = torch.where(knows, 1 - self.p_slip, self.p_guess)
         response = (uniforms[:, 1] < p_correct).long()
@@ -158,15 +169,16 @@ class TenSkills(StudentModel):
 
     def answer(self, latents: Latents, state: State, action: Tensor) -> Tensor:
         """From the mastery after the step."""
-        knows = state["mastered"] & self._bit(action) != 0
-        known = torch.where(knows, 1.0, _of(state["p_learn"], action))
+        skill = self._skill(action)
+        knows = state["mastered"] & self._bit(skill) != 0
+        known = torch.where(knows, 1.0, self._p_learn(state, action, skill))
         p = self.p_guess + (1 - self.p_slip - self.p_guess) * known
         return torch.stack([1 - p, p], dim=-1)
 
     def expected_gain(self, latents: Latents, state: State, action: Tensor) -> Tensor:
         """Learning less forgetting, over the skills."""
         practised, known = self._practised(action), self._flags(state["mastered"])
-        p_learn = _of(state["p_learn"], action).unsqueeze(-1)
+        p_learn = self._p_learn(state, action, self._skill(action)).unsqueeze(-1)
         gain = torch.where(practised & ~known, p_learn, 0.0)
         return (gain - self.p_forget * (known & ~practised)).mean(-1)
 
@@ -241,8 +253,3 @@ class TenSkills(StudentModel):
     def belief_is_exact(self) -> bool:
         """No: difficulty lies on a grid."""
         return False
-
-
-def _of(values: Tensor, action: Tensor) -> Tensor:
-    """``(n, A)`` at the actions, ``(n,)``."""
-    return values.gather(-1, action.unsqueeze(-1)).squeeze(-1)
