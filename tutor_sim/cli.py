@@ -10,10 +10,11 @@ import enum
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from tutor_sim.mistakes import raised_by_us
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +23,6 @@ BAD_INPUT = 2
 FAILED = 1
 INTERRUPTED = 130
 _SHARED_COMMANDS = ("train", "resume")
-_OUR_PACKAGES = ("tutor_sim", "tutor_agents", "tutor_envs")
 
 app = typer.Typer(
     name="tutor-sim",
@@ -552,7 +552,7 @@ def _clear_errors() -> Iterator[None]:
             raise
         _fail(f"error: {error.filename}: {error.strerror}", BAD_INPUT)
     except ValueError as error:
-        if not _raised_by_us(error.__traceback__):
+        if not raised_by_us(error):
             raise
         _fail(f"error: {error}", BAD_INPUT)
     except Exception as error:
@@ -565,14 +565,6 @@ def _clear_errors() -> Iterator[None]:
         if not isinstance(error, Interrupted):
             raise
         _fail(str(error), INTERRUPTED, by_first=True)
-
-
-def _raised_by_us(trace: TracebackType | None) -> bool:
-    """The ``raise`` stands in one of our packages: its text is meant to be read."""
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
-    return module.partition(".")[0] in _OUR_PACKAGES
 
 
 def _fail(message: str, code: int, *, by_first: bool = False) -> NoReturn:

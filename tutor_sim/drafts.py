@@ -33,11 +33,16 @@ from tutor_sim.summary import case_references
 
 
 class Override(NamedTuple):
-    """One ``--set a.b=c``."""
+    """One ``--set a.b=c``, or the same by a short form."""
 
     path: KeyPath
     value: Any
     source: str
+
+    @property
+    def is_typed(self) -> bool:
+        """It was typed on the command line, where paths start from the working directory."""
+        return self.source.startswith("--")
 
 
 def parse_override(text: str) -> Override:

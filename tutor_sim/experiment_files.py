@@ -103,7 +103,8 @@ def _finish(draft: Draft, changes: Sequence[Override], short: bool) -> Experimen
     draft.resolve_plug_ins()
     of_population = [change for change in changes if change.path == ("population",)]
     draft.apply(of_population)
-    case = draft.resolve_population((), Path() if of_population else draft.folder)
+    is_typed = any(change.is_typed for change in of_population)
+    case = draft.resolve_population((), Path() if is_typed else draft.folder)
     draft.apply(change for change in changes if change not in of_population)
     try:
         experiment = Experiment.model_validate(draft.document.data)

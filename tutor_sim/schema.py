@@ -8,7 +8,7 @@ from typing import Any
 from tutor_agents.registry import TUTORS
 from tutor_envs.student_registry import GYM, known_names, student_class
 from tutor_envs.students import STUDENT_MODELS
-from tutor_sim.config import LEARNER_NAME, Experiment
+from tutor_sim.config import KEY_NAME, Experiment
 from tutor_sim.learners import LEARNERS
 
 _REFERENCE = "^.+:[A-Za-z_]"
@@ -59,7 +59,7 @@ def experiment_schema() -> dict[str, Any]:
     one["anyOf"].append(_THIRD_PARTY_LEARNER)
     properties["learner"] |= {"anyOf": [*one["anyOf"], {"type": "null"}]}
     properties["learners"] |= {
-        "patternProperties": {LEARNER_NAME: one},
+        "patternProperties": {KEY_NAME: one},
         "additionalProperties": False,
     }
     for kind in learners.values():
