@@ -185,6 +185,46 @@ def resume(run: RunFolder, device: Device = "auto") -> None:
 
 
 @app.command()
+def study(
+    file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", show_default=False)],
+    set_: Set = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="the study's folder; what is finished in it is not run again  "
+            "[default: runs/<name of the study>]",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="processes on this machine, one thread each")
+    ] = 1,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="on a Ray cluster; needs the extra tutor-sim[ray]")
+    ] = False,
+    short: Annotated[bool, typer.Option("--short", help="the study's short form")] = False,
+) -> None:
+    """Run populations × tutors × seeds, cell by cell.
+
+    The same command goes on after a stop or a crash, and never repeats a finished cell.
+    """
+    with _clear_errors():
+        from tutor_sim.study.command import study_file
+
+        study_file(
+            file,
+            overrides=set_ or [],
+            short=short,
+            out=out,
+            n_workers=workers,
+            on_ray=ray,
+            console=_console(),
+            log=_console(stderr=True),
+        )
+
+
+@app.command()
 def limit(
     cases: Annotated[Path, typer.Argument(metavar="CASES.json", show_default=False)],
     case: Annotated[str | None, typer.Option(help="only this case")] = None,
@@ -490,7 +530,7 @@ def list_(what: Annotated[Kind, typer.Argument(show_default=False)]) -> None:
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of experiment files."""
+    """Print the JSON Schema of experiment and study files."""
     import json
 
     from tutor_sim.schema import experiment_schema

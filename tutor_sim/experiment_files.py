@@ -79,6 +79,9 @@ def _split(document: Document, path: Path) -> list[Document]:
     """One document for each experiment in a file, its origins counted from itself."""
     data, origins = document
     check_mapping(data, str(path), "an experiment")
+    if data.get("kind") == "study":
+        place = origins[("kind",)]
+        raise ValueError(f"{place}: this is a study; run it with `tutor-sim study {path}`")
     if "experiments" not in data:
         return [document]
     for key in data:

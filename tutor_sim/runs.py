@@ -109,6 +109,8 @@ class Run:
         """
         if not folder.is_dir():
             raise ValueError(f"{folder}: there is no such run folder")
+        if (folder / "study.yaml").is_file():
+            raise ValueError(f"{folder}: the folder of a study; `tutor-sim study` goes on with it")
         for name in ("config.yaml", "run.json"):
             if not (folder / name).is_file():
                 raise ValueError(f"{folder}: not a run folder: it has no {name}")
