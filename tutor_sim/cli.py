@@ -10,10 +10,11 @@ import enum
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from tutor_sim.mistakes import raised_by_us
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +23,6 @@ BAD_INPUT = 2
 FAILED = 1
 INTERRUPTED = 130
 _SHARED_COMMANDS = ("train", "resume")
-_OUR_PACKAGES = ("tutor_sim", "tutor_agents", "tutor_envs")
 
 app = typer.Typer(
     name="tutor-sim",
@@ -182,6 +182,46 @@ def resume(run: RunFolder, device: Device = "auto") -> None:
         from tutor_sim import commands
 
         commands.resume(run, device=device, console=_console(), log=_console(stderr=True))
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", show_default=False)],
+    set_: Set = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="the study's folder; what is finished in it is not run again  "
+            "[default: runs/<name of the study>]",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="processes on this machine, one thread each")
+    ] = 1,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="on a Ray cluster; needs the extra tutor-sim[ray]")
+    ] = False,
+    short: Annotated[bool, typer.Option("--short", help="the study's short form")] = False,
+) -> None:
+    """Run populations × tutors × seeds, cell by cell.
+
+    The same command goes on after a stop or a crash, and never repeats a finished cell.
+    """
+    with _clear_errors():
+        from tutor_sim.study.command import study_file
+
+        study_file(
+            file,
+            overrides=set_ or [],
+            short=short,
+            out=out,
+            n_workers=workers,
+            on_ray=ray,
+            console=_console(),
+            log=_console(stderr=True),
+        )
 
 
 @app.command()
@@ -490,7 +530,7 @@ def list_(what: Annotated[Kind, typer.Argument(show_default=False)]) -> None:
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of experiment files."""
+    """Print the JSON Schema of experiment and study files."""
     import json
 
     from tutor_sim.schema import experiment_schema
@@ -552,7 +592,7 @@ def _clear_errors() -> Iterator[None]:
             raise
         _fail(f"error: {error.filename}: {error.strerror}", BAD_INPUT)
     except ValueError as error:
-        if not _raised_by_us(error.__traceback__):
+        if not raised_by_us(error):
             raise
         _fail(f"error: {error}", BAD_INPUT)
     except Exception as error:
@@ -565,14 +605,6 @@ def _clear_errors() -> Iterator[None]:
         if not isinstance(error, Interrupted):
             raise
         _fail(str(error), INTERRUPTED, by_first=True)
-
-
-def _raised_by_us(trace: TracebackType | None) -> bool:
-    """The ``raise`` stands in one of our packages: its text is meant to be read."""
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
-    return module.partition(".")[0] in _OUR_PACKAGES
 
 
 def _fail(message: str, code: int, *, by_first: bool = False) -> NoReturn:

@@ -109,7 +109,7 @@ def train_file(
         raise ValueError(
             f"{path}: `learner` is missing: nothing to train; `tutor-sim compare` evaluates tutors"
         )
-    _check_learners(path, experiment, device)
+    check_learners(f"{path}: experiment `{experiment.name}`", experiment, device)
     folder = parallel.from_first(lambda: Run.create(root, experiment, "train", n_threads).folder)
     run = Run(folder, experiment, "train", n_threads)
     finish(run, device=device, console=console, log=log)
@@ -135,7 +135,7 @@ def compare_file(
     device = resolve_device(device)
     experiments = load_experiments(path, overrides=overrides, seed=seed, short=short)
     for experiment in experiments:
-        _check_learners(path, experiment, device)
+        check_learners(f"{path}: experiment `{experiment.name}`", experiment, device)
         check_plug_ins(experiment, device)
     runs = []
     for i, experiment in enumerate(experiments):
@@ -149,8 +149,13 @@ def compare_file(
     return runs
 
 
-def _check_learners(path: Path, experiment: Experiment, device: str) -> None:
+def check_learners(where: str, experiment: Experiment, device: str) -> None:
     """Refuse what cannot be trained before anything is written.
+
+    Args:
+        where: how the message begins.
+        experiment: whose learners are made.
+        device: of PyTorch.
 
     Raises:
         ValueError: a learner that does not fit the students, the task, or its own settings.
@@ -163,7 +168,7 @@ def _check_learners(path: Path, experiment: Experiment, device: str) -> None:
         try:
             make_learner(part, device)
         except ValueError as error:
-            raise ValueError(f"{path}: experiment `{experiment.name}`, {key}: {error}") from error
+            raise ValueError(f"{where}, {key}: {error}") from error
 
 
 def resume(folder: Path, *, device: str, console: Console, log: Console) -> Run:

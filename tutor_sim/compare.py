@@ -204,7 +204,7 @@ def check_plug_ins(experiment: Experiment, device: str) -> None:
     specs = [spec for spec in others if spec.name not in TUTORS and is_plug_in(spec.name)]
     names = [*experiment.learned, *(spec.name for spec in others if spec not in specs)]
     for spec in specs:
-        tutor = _tutor(experiment, spec, device)
+        tutor = listed_tutor(experiment, spec, device)
         if tutor.name in names:
             raise ValueError(
                 f"`tutors` must have different names, and `{spec.name}` is called "
@@ -214,7 +214,12 @@ def check_plug_ins(experiment: Experiment, device: str) -> None:
         evaluate(tutor, experiment.population, experiment.task, n_students=2, seed=0, device=device)
 
 
-def _tutor(experiment: Experiment, spec: TutorSpec, device: str) -> Tutor:
+def listed_tutor(experiment: Experiment, spec: TutorSpec, device: str) -> Tutor:
+    """One of the experiment's ``tutors``, prepared for its population.
+
+    Raises:
+        ValueError: it cannot teach this population.
+    """
     return make_tutor(
         spec.name,
         experiment.population,
@@ -241,7 +246,7 @@ def _candidates(
     for spec in experiment.tutors:
         if spec.name not in experiment.learned:
             role = Role.OPTIMUM if spec.name == BAYES else Role.BASELINE
-            make = functools.partial(_tutor, experiment, spec, device)
+            make = functools.partial(listed_tutor, experiment, spec, device)
             yield _Candidate(spec.name, role, make)
 
 
@@ -255,14 +260,16 @@ def _costs(learned: Sequence[Learned]) -> dict[str, Cost]:
     for one in learned:
         if one.training is not None:
             found.setdefault(one.name, []).append(one.training)
-    return {
-        name: Cost(
-            statistics.fmean(t.teaching_steps for t in trainings),
-            statistics.fmean(t.elapsed_s for t in trainings),
-            statistics.fmean(t.cpu_s for t in trainings),
-        )
-        for name, trainings in found.items()
-    }
+    return {name: mean_cost(trainings) for name, trainings in found.items()}
+
+
+def mean_cost(trainings: Sequence[Training]) -> Cost:
+    """What one of them took on average."""
+    return Cost(
+        statistics.fmean(training.teaching_steps for training in trainings),
+        statistics.fmean(training.elapsed_s for training in trainings),
+        statistics.fmean(training.cpu_s for training in trainings),
+    )
 
 
 def _learning_curves(learned: Sequence[Learned]) -> dict[str, list[Sequence[LearningPoint]]]:
@@ -339,6 +346,15 @@ def _training_fact(experiment: Experiment, learned: Sequence[Learned]) -> str:
     )
 
 
+def what_is_scored(evaluation: Evaluation) -> str:
+    """``post-test score, 2 lessons of 12 teaching actions``."""
+    task = evaluation.task
+    return (
+        f"{score_label(evaluation)}, {_count(task.n_lessons, 'lesson')} of "
+        f"{_count(task.n_steps, 'teaching action')}"
+    )
+
+
 def _count(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
@@ -346,11 +362,7 @@ def _count(n: int, one: str, many: str = "") -> str:
 def _print(
     console: Console, title: str, evaluation: Evaluation, summary: Summary, notes: Sequence[str]
 ) -> None:
-    task = evaluation.task
-    heading = (
-        f"{title}: {score_label(evaluation)}, {_count(task.n_lessons, 'lesson')} of "
-        f"{_count(task.n_steps, 'teaching action')}"
-    )
+    heading = f"{title}: {what_is_scored(evaluation)}"
     console.print()
     console.print(results_table(summary, title=heading, width=console.width))
     if summary.n_lessons > 1:

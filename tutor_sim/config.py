@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -61,7 +62,21 @@ class CheckpointConfig(BaseModel):
 
 
 def _read_tutor(value: Any, info: ValidationInfo) -> Any:
-    """``random``, or ``{mastery_threshold: {threshold: 0.9}}``."""
+    learned = _learned(info.data.get("learner"), info.data.get("learners"))
+    return read_tutor(value, learned, {"learner", "learners"} <= info.data.keys())
+
+
+def read_tutor(value: Any, learned: Mapping[str, Any], all_learned: bool) -> Any:
+    """``random``, or ``{mastery_threshold: {threshold: 0.9}}``.
+
+    Args:
+        value: as written under ``tutors``.
+        learned: name of a learned tutor -> settings of its learner.
+        all_learned: there are no other learners, such as one with a fault of its own.
+
+    Raises:
+        ValueError: it is no tutor, or its options are not allowed.
+    """
     if isinstance(value, TutorSpec):
         return value
     name: str
@@ -73,7 +88,7 @@ def _read_tutor(value: Any, info: ValidationInfo) -> Any:
         options = {} if options is None else options
     else:
         raise ValueError(f"a tutor is a name, or one name with its options, got {value!r}")
-    learned = {**LEARNERS, **_learned(info.data.get("learner"), info.data.get("learners"))}
+    learned = {**LEARNERS, **learned}
     if name in learned:
         if options:
             raise ValueError(f"`{name}` is set up under `learner`, and takes no options here")
@@ -85,13 +100,14 @@ def _read_tutor(value: Any, info: ValidationInfo) -> Any:
     elif is_plug_in(name):
         name = resolve_reference(name)
         tutor_class(name)
-    elif "learners" in info.data and "learner" in info.data:  # else the fault is there
+    elif all_learned:
         known = {**learned, **TUTORS, **entry_points()}
         raise ValueError(f"{unknown_name('tutors', name, known)}; {HINT}")
     return {"name": name, "options": options}
 
 
-def _write_tutor(spec: TutorSpec) -> Any:
+def write_tutor(spec: TutorSpec) -> Any:
+    """What :func:`read_tutor` reads."""
     return {spec.name: spec.options} if spec.options else spec.name
 
 
@@ -115,20 +131,21 @@ def _learned(learner: Any, learners: Any) -> dict[str, Any]:
     return named
 
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-LEARNER_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What an experiment may be called; it names a folder."""
+KEY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 """What a learner under ``learners`` may be called (no dot: ``--set`` would take it apart)."""
-_LearnerName = Annotated[str, Field(pattern=LEARNER_NAME)]
-_Seed = Annotated[int, Field(ge=0, lt=2**64)]
-_Tutor = Annotated[TutorSpec, BeforeValidator(_read_tutor), PlainSerializer(_write_tutor)]
-_Learner = Annotated[Any, BeforeValidator(_read_learner)]
+KeyName = Annotated[str, Field(pattern=KEY_NAME)]
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
+AnyLearner = Annotated[Any, BeforeValidator(_read_learner)]
+_Tutor = Annotated[TutorSpec, BeforeValidator(_read_tutor), PlainSerializer(write_tutor)]
 
 
 class Experiment(BaseModel):
     """One experiment: students, task, what is trained, and who is compared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str = Field(pattern=_NAME, description="names the run's folder")
+    name: str = Field(pattern=FILE_NAME, description="names the run's folder")
     description: str = ""
     seed: int = Field(0, ge=0, lt=2**64, description="of training")
     population: Population
@@ -147,12 +164,12 @@ class Experiment(BaseModel):
         description="of the students' steps in training; compile: fused by torch.compile; "
         "cuda_graph: and launched as one by a GPU",
     )
-    learner: _Learner = Field(None, description="what is trained; nothing if left out")
-    learners: dict[_LearnerName, _Learner] = Field(
+    learner: AnyLearner = Field(None, description="what is trained; nothing if left out")
+    learners: dict[KeyName, AnyLearner] = Field(
         default_factory=dict,
         description="instead of `learner`: name of a tutor -> the learner that trains it",
     )
-    seeds: tuple[_Seed, ...] = Field(
+    seeds: tuple[Seed, ...] = Field(
         (), description="every learner is trained with each of these; `seed` alone if left out"
     )
     tutors: tuple[_Tutor, ...] = Field((), description="evaluated beside the learned tutors")

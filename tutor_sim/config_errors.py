@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -85,7 +86,7 @@ def _line(found: ErrorDetails, document: Document, top: type[BaseModel]) -> str:
             wanted = f"must be {sign} {context[key]:g}"
         else:
             wanted = _WANTED.get(kind) or found["msg"].split(", unable")[0]
-            wanted = re.sub(r"^(Input|String|List|Tuple) should", "must", wanted)
+            wanted = re.sub(r"^(Input|String|List|Tuple|Dictionary) should", "must", wanted)
         text = f"`{dotted(path)}` {wanted}, got {_short(found['input'])}"
     where = origin(document, path)
     return f"{where}: {text}" if where else text
@@ -150,7 +151,7 @@ def _student_class(reference: Any) -> type[BaseModel] | None:
 
 
 class _Learners:
-    """Stands for the value of ``learners``."""
+    """Stands for the value of ``learners``, of an experiment or a study."""
 
 
 def _kind_below(kind: Any, key: str | int, values: dict[Any, Any]) -> Any:
@@ -158,7 +159,7 @@ def _kind_below(kind: Any, key: str | int, values: dict[Any, Any]) -> Any:
         return DISTRIBUTIONS.get(str(key))
     if kind is Population and key == "model":
         return _student_class(values.get("student", ""))
-    if kind is Experiment and key == "learners":
+    if key == "learners" and "learners" in getattr(kind, "model_fields", ()):
         return _Learners
     if kind is _Learners or (kind is Experiment and key == "learner"):
         return learner_kind(values[key]["algorithm"]).config
@@ -171,4 +172,7 @@ def _kind_below(kind: Any, key: str | int, values: dict[Any, Any]) -> Any:
     fields = getattr(kind, "model_fields", {})
     item = -1 if get_origin(kind) is dict else 0
     below = fields[key].annotation if key in fields else get_args(kind)[item]
-    return get_args(below)[0] if get_origin(below) is Annotated else below
+    if get_origin(below) is Annotated:
+        return get_args(below)[0]
+    given = [member for member in get_args(below) if member is not type(None)]
+    return given[0] if isinstance(below, UnionType) and len(given) == 1 else below

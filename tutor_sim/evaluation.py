@@ -58,8 +58,8 @@ class Evaluation:
         responses: int16 ``(K, T, n)`` in ``[0, R]``; R is no response.
         us_per_action: median microseconds that the tutor took for one action of one student,
             in batches. The one field that differs from run to run.
-        training_seed: which of several trainings the tutor came out of; None: it was not trained,
-            or once.
+        training_seed: which of several trainings the tutor came out of, or the seed it was prepared
+            with in a study; None: it was not trained, or once.
     """
 
     tutor: str
@@ -191,9 +191,7 @@ def evaluate(
     for name, value in (("n_students", n_students), ("batch_students", batch_students)):
         if value < 1:
             raise ValueError(f"`{name}` must be >= 1, got {value}.")
-    task = task.model_copy(
-        update={"reward": task.reward.model_copy(update={"when": "end", "expected": False})}
-    )
+    task = scored_task(task)
     classroom = Classroom(population, task, seed=seed, device=device)
     modality = _modality_of_actions(classroom)
     students = student_indices(split, n_students)
@@ -223,6 +221,12 @@ def evaluate(
         responses=joined("responses", np.int16),
         us_per_action=1e6 * float(np.median([s for b in batches for s in b.seconds_per_action])),
     )
+
+
+def scored_task(task: TeachingTask) -> TeachingTask:
+    """The task as tutors are scored by it: the drawn score, at the end of a lesson."""
+    reward = task.reward.model_copy(update={"when": "end", "expected": False})
+    return task.model_copy(update={"reward": reward})
 
 
 def _modality_of_actions(classroom: Classroom) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,34 @@ def atomic_write(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held_alone(folder: Path) -> Iterator[None]:
+    """Keep other processes of this kind out of a folder; the system lets go of it on any death.
+
+    Where the system or the file system has no such locks, nobody is kept out.
+
+    Raises:
+        ValueError: another process holds it.
+        SaveError: the folder cannot be written.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    path = folder / ".lock"
+    with saving(path):
+        file = path.open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder}: another process is at work in this folder") from None
+        except OSError:
+            pass  # some network file systems have no locks
+        yield
 
 
 def _sync_folder(folder: Path) -> None:

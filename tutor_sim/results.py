@@ -13,7 +13,8 @@ post_test_start        float32  expected post-test score in [0, 1] before the fi
 post_test_end          float32  the same after the last action
 mastery_start          float32  mean mastery of the skills in [0, 1] before the first action
 mastery_end            float32  the same after the last action
-training_seed          uint64   which of several trainings; null: not trained, or once
+training_seed          uint64   which of several trainings, in a study the cell's seed; null: not
+                                trained, or once
 =====================  =======  ====================================================================
 
 Post-tests and mastery are hidden from tutors. The file's metadata ``tutor_sim`` is JSON: format

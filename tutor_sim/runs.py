@@ -60,16 +60,20 @@ class Run:
             SaveError: the folder cannot be made or written.
         """
         folder = _claim(root, f"{experiment.name}-{experiment.seed}")
-        return cls._fill(folder, experiment, command, n_threads)
+        return cls.begin(folder, experiment, command, n_threads)
 
     @classmethod
-    def _fill(cls, folder: Path, experiment: Experiment, command: Command, n_threads: int) -> Run:
-        """Write what a run begins with; ``config.yaml`` comes last, and makes it one."""
+    def begin(cls, folder: Path, experiment: Experiment, command: Command, n_threads: int) -> Run:
+        """Write what a run begins with; ``config.yaml`` comes last, and makes it one.
+
+        Raises:
+            SaveError: the folder cannot be made or written.
+        """
         run = cls(folder, experiment, command, n_threads)
         inner = [run.parts] if experiment.has_parts else [run.checkpoints, run.tensorboard]
         for path in inner:
             with saving(path):
-                path.mkdir(exist_ok=True)
+                path.mkdir(parents=True, exist_ok=True)
         seeds = list(experiment.seeds) or experiment.seed
         about = {
             "command": command,
@@ -93,9 +97,7 @@ class Run:
         folder = self.parts / experiment.name
         if (folder / "config.yaml").is_file():
             return Run.open(folder)
-        with saving(folder):
-            folder.mkdir(exist_ok=True)
-        return Run._fill(folder, experiment, "train", self.n_threads)
+        return Run.begin(folder, experiment, "train", self.n_threads)
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -107,6 +109,8 @@ class Run:
         """
         if not folder.is_dir():
             raise ValueError(f"{folder}: there is no such run folder")
+        if (folder / "study.yaml").is_file():
+            raise ValueError(f"{folder}: the folder of a study; `tutor-sim study` goes on with it")
         for name in ("config.yaml", "run.json"):
             if not (folder / name).is_file():
                 raise ValueError(f"{folder}: not a run folder: it has no {name}")

@@ -166,7 +166,7 @@ def paired_difference(
 
     Args:
         scores: ``(n,)`` or ``(S, n)``.
-        reference: ``(n,)``, of the same students in the same order.
+        reference: ``(n,)``, of the same students in the same order; or ``(S, n)``: seed by seed.
         n_resamples: bootstrap resamples.
         seed: of the resampling.
 

@@ -205,9 +205,10 @@ def summarise(
     """
     _check_paired(evaluations)
     exact, costs = dict(exact or {}), costs or {}
-    baselines = [e for e in evaluations if e.role is Role.BASELINE]
-    baseline = max(baselines, key=lambda e: e.score, default=None)
-    references = _references(evaluations, exact)
+    groups = by_tutor(evaluations)
+    baselines = [group for group in groups.values() if group[0].role is Role.BASELINE]
+    baseline = max(baselines, key=lambda group: _seed_scores(group).mean(), default=None)
+    references = _references(list(groups.values()), exact)
     yardstick = _Yardstick(
         references,
         _known_luck(evaluations, exact),
@@ -215,14 +216,11 @@ def summarise(
         next((e for e in evaluations if e.tutor == RANDOM), None),
         _lesson_reference(evaluations),
     )
-    lines = [
-        _summarise_one(group, yardstick, costs.get(tutor))
-        for tutor, group in by_tutor(evaluations).items()
-    ]
+    lines = [_summarise_one(group, yardstick, costs.get(name)) for name, group in groups.items()]
     best = next((name for name in (BAYES, ORACLE) if name in references), None)
     return Summary(
         tutors=tuple(sorted(lines, key=lambda line: -line.score.value)),
-        baseline=baseline.tutor if baseline else None,
+        baseline=baseline[0].tutor if baseline else None,
         best_reference=best,
         exact=exact,
         n_steps=evaluations[0].task.n_steps,
@@ -236,7 +234,7 @@ class _Yardstick:
 
     references: Mapping[str, Reference]
     luck: Sequence[Array]
-    baseline: Evaluation | None
+    baseline: Sequence[Evaluation] | None
     random: Evaluation | None
     optimum: Evaluation | None
 
@@ -268,20 +266,26 @@ def _check_paired(evaluations: Sequence[Evaluation]) -> None:
             )
 
 
+def _seed_scores(group: Sequence[Evaluation]) -> Array:
+    """Score of each student with each of one tutor's seeds, ``(S, n)``."""
+    return np.stack([e.student_scores for e in group])
+
+
 def _references(
-    evaluations: Sequence[Evaluation], exact: Mapping[str, float]
+    groups: Sequence[Sequence[Evaluation]], exact: Mapping[str, float]
 ) -> dict[str, Reference]:
+    """By role and name; of a tutor with several seeds, its mean over them."""
     found = {name: Reference(value) for name, value in exact.items()}
-    for evaluation in evaluations:
-        name = evaluation.tutor
-        if evaluation.role is Role.OPTIMUM:
+    for group in groups:
+        name = group[0].tutor
+        if group[0].role is Role.OPTIMUM:
             name = BAYES
-        elif evaluation.role is Role.ORACLE:
+        elif group[0].role is Role.ORACLE:
             name = ORACLE
         elif name not in (RANDOM, BEST_FIXED):
             continue
         before = found.get(name, Reference())
-        scores = evaluation.student_scores
+        scores = _seed_scores(group).mean(axis=0)
         if before.scores is None or scores.mean() > before.scores.mean():
             found[name] = Reference(before.value, scores)
     return found
@@ -306,7 +310,7 @@ def _summarise_one(
 ) -> TutorSummary:
     """Of one tutor's evaluations, one for each training seed."""
     first, baseline = group[0], yardstick.baseline
-    scores = np.stack([e.student_scores for e in group])  # (S, n)
+    scores = _seed_scores(group)
     by_lesson = np.stack([e.scores for e in group])  # (S, n, K)
     one_lesson = by_lesson.shape[-1] == 1
 
@@ -337,7 +341,7 @@ def _summarise_one(
         versus_baseline=(
             undefined("no baseline")
             if baseline is None
-            else paired_difference(scores, baseline.student_scores)
+            else paired_difference(scores, _seed_scores(baseline))
         ),
         regret=_regret(scores, yardstick.references),
         us_per_action=float(np.median([e.us_per_action for e in group])),

@@ -26,6 +26,20 @@ _BY_DEFINITION = 1e-9
 """An interval this narrow is no estimate."""
 
 
+METRICS = (
+    "score",
+    "fraction_of_optimal",
+    "fraction_of_oracle",
+    "fraction_of_adaptivity",
+    "lessons",
+    "versus_baseline",
+    "worst_decile",
+    "iqm",
+    "us_per_action",
+)
+"""Metrics that have a column; the names are those of :class:`TutorSummary`."""
+
+
 class Column(NamedTuple):
     """A column of the table.
 
@@ -42,86 +56,87 @@ class Column(NamedTuple):
     priority: int
 
 
+def tutor_name(line: TutorSummary) -> str:
+    """The tutor's name; an oracle carries a dagger."""
+    return f"{line.tutor} †" if line.role is Role.ORACLE else line.tutor
+
+
+_TUTOR = Column(
+    "tutor",
+    "† An oracle reads what is hidden from a tutor: an upper reference, not a competitor.",
+    tutor_name,
+    0,
+)
+
+
 def columns(summary: Summary) -> list[Column]:
     """The columns that this comparison can fill, in order; the first names the tutor."""
+    found = metric_columns(summary)
+    if "fraction_of_optimal" in found:  # the better scale, and not to be confused with the other
+        found.pop("fraction_of_oracle", None)
+    return [_TUTOR, *found.values()]
+
+
+def metric_columns(summary: Summary) -> dict[str, Column]:
+    """Metric -> its column, of those of ``METRICS`` that this comparison can fill, in order."""
     n = decimals([line.score for line in summary.tutors])
-    found = [
-        Column(
-            "tutor",
-            "† An oracle reads what is hidden from a tutor: an upper reference, not a competitor.",
-            tutor_name,
-            0,
-        ),
-        Column(
+    found = {
+        "score": Column(
             "score [95 %]",
             "Mean score of a lesson over students and lessons, with its 95 % bootstrap interval "
             + _what_intervals_cover(summary),
             lambda line: interval_text(line.score, n),
             0,
         ),
-    ]
+    }
     if summary.shows("fraction_of_optimal"):
-        found.append(
-            Column(
-                "of optimal",
-                "Fraction of optimal, (V − V_random) / (V_Bayes − V_random): 0 is the random "
-                "tutor, 1 "
-                "the Bayes-optimal one, which no tutor without hidden knowledge can beat. A number "
-                "above 1 is luck of the draw, as its interval shows; an oracle's is not luck.",
-                _reference_cell("fraction_of_optimal"),
-                1,
-            )
+        found["fraction_of_optimal"] = Column(
+            "of optimal",
+            "Fraction of optimal, (V − V_random) / (V_Bayes − V_random): 0 is the random tutor, 1 "
+            "the Bayes-optimal one, which no tutor without hidden knowledge can beat. A number "
+            "above 1 is luck of the draw, as its interval shows; an oracle's is not luck.",
+            _reference_cell("fraction_of_optimal"),
+            1,
         )
-    elif summary.shows("fraction_of_oracle"):
-        found.append(
-            Column(
-                "of oracle",
-                "Fraction of the oracle, (V − V_random) / (V_oracle − V_random). The optimum is "
-                "not "
-                "known here; the oracle knows what no tutor can, so 1 is usually out of reach, and "
-                "the number is not comparable with a fraction of optimal.",
-                _reference_cell("fraction_of_oracle"),
-                1,
-            )
+    if summary.shows("fraction_of_oracle"):
+        found["fraction_of_oracle"] = Column(
+            "of oracle",
+            "Fraction of the oracle, (V − V_random) / (V_oracle − V_random). The oracle knows what "
+            "no tutor can, so 1 is usually out of reach, and the number is not comparable with a "
+            "fraction of optimal.",
+            _reference_cell("fraction_of_oracle"),
+            1,
         )
     if summary.shows("fraction_of_adaptivity"):
-        found.append(
-            Column(
-                "adaptivity",
-                "Fraction of adaptivity, (V − V_fixed) / (V_Bayes − V_fixed): 0 is the best fixed "
-                "sequence, which ignores the student, 1 the Bayes-optimal tutor. Where the best "
-                "sequence is not known exactly, the one that a search found stands for it.",
-                _reference_cell("fraction_of_adaptivity"),
-                2,
-            )
+        found["fraction_of_adaptivity"] = Column(
+            "adaptivity",
+            "Fraction of adaptivity, (V − V_fixed) / (V_Bayes − V_fixed): 0 is the best fixed "
+            "sequence, which ignores the student, 1 the Bayes-optimal tutor. Where the best "
+            "sequence is not known exactly, the one that a search found stands for it.",
+            _reference_cell("fraction_of_adaptivity"),
+            2,
         )
     if summary.n_lessons > 1:
-        found.append(
-            Column(
-                f"lesson 1 → {summary.n_lessons}",
-                "Mean score of the first and of the last lesson with the same student (each lesson "
-                "is "
-                "on a new topic): a tutor that gets to know the student gets better.",
-                lambda line: f"{line.lessons[0].value:.{n}f} → {line.lessons[-1].value:.{n}f}",
-                4,
-            )
+        found["lessons"] = Column(
+            f"lesson 1 → {summary.n_lessons}",
+            "Mean score of the first and of the last lesson with the same student (each lesson is "
+            "on a new topic): a tutor that gets to know the student gets better.",
+            lambda line: f"{line.lessons[0].value:.{n}f} → {line.lessons[-1].value:.{n}f}",
+            4,
         )
     if summary.baseline is not None:
-        found.append(
-            Column(
-                "vs baseline",
-                f"Score less that of the best baseline (here {summary.baseline}, chosen by its "
-                "score "
-                "on these very students) with the same students and the same luck.",
-                lambda line: (
-                    "best baseline"
-                    if line.tutor == summary.baseline
-                    else interval_text(line.versus_baseline, n, sign="+")
-                ),
-                3,
-            )
+        found["versus_baseline"] = Column(
+            "vs baseline",
+            f"Score less that of the best baseline (here {summary.baseline}, chosen by its score "
+            "on these very students) with the same students and the same luck.",
+            lambda line: (
+                "best baseline"
+                if line.tutor == summary.baseline
+                else interval_text(line.versus_baseline, n, sign="+")
+            ),
+            3,
         )
-    return [*found, *_plain_columns(n)]
+    return found | _plain_columns(n)
 
 
 def _what_intervals_cover(summary: Summary) -> str:
@@ -137,41 +152,48 @@ def _what_intervals_cover(summary: Summary) -> str:
     )
 
 
-def _plain_columns(n_decimals: int) -> list[Column]:
-    return [
-        Column(
+def _plain_columns(n_decimals: int) -> dict[str, Column]:
+    return {
+        "worst_decile": Column(
             "worst decile",
             "Mean score of the tenth of the students with the lowest scores (their ill luck "
             "included).",
             lambda line: f"{line.worst_decile.value:.{n_decimals}f}",
             5,
         ),
-        Column(
+        "iqm": Column(
             "IQM",
             "Interquartile mean: the mean without the lowest and the highest quarter of the "
             "students.",
             lambda line: f"{line.iqm.value:.{n_decimals}f}",
             7,
         ),
-        Column(
+        "us_per_action": Column(
             "µs/action",
             "Median time that the tutor takes for one action of one student, in microseconds, when "
             "it teaches all of them in batches.",
             lambda line: f"{line.us_per_action:.3g}",
             6,
         ),
-    ]
+    }
 
 
-def results_table(summary: Summary, *, title: str, width: int) -> Table:
+def results_table(
+    summary: Summary, *, title: str, width: int, metrics: Sequence[str] | None = None
+) -> Table:
     """The comparison for a terminal, the best score first.
 
     Args:
         summary: of the comparison.
         title: above the table.
         width: columns of the terminal; where it is narrow, columns are left out and named.
+        metrics: only these of ``METRICS``, in this order.
     """
-    shown, left_out = fitting(columns(summary), summary, width)
+    wanted = columns(summary)
+    if metrics is not None:
+        found = metric_columns(summary)
+        wanted = [_TUTOR, *(found[name] for name in metrics if name in found)]
+    shown, left_out = fitting(wanted, summary, width)
     return make_table(shown, summary, title, _caption(summary, shown, left_out))
 
 
@@ -227,11 +249,6 @@ def _caption(summary: Summary, shown: Sequence[Column], left_out: Sequence[Colum
     if left_out:
         parts.append(f"no room for: {', '.join(column.title for column in left_out)}")
     return Text("; ".join(parts) + ".")
-
-
-def tutor_name(line: TutorSummary) -> str:
-    """The tutor's name; an oracle carries a dagger."""
-    return f"{line.tutor} †" if line.role is Role.ORACLE else line.tutor
 
 
 def interval_text(estimate: Estimate, n_decimals: int, sign: str = "") -> str:

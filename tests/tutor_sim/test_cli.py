@@ -22,6 +22,7 @@ COMMANDS = [
     "train",
     "evaluate",
     "compare",
+    "study",
     "resume",
     "limit",
     "list",
