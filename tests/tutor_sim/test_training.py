@@ -269,10 +269,14 @@ def test_a_resumed_run_has_no_step_twice(
             ]
 
 
+@pytest.mark.parametrize("has_amx", [True, False])
 @pytest.mark.parametrize("precision", ["highest", "medium"])
-def test_products_have_the_precision_that_the_experiment_says(
-    experiment_file: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+def test_products_have_the_precision_that_the_experiment_says_where_it_pays(
+    experiment_file: Path, monkeypatch: pytest.MonkeyPatch, precision: str, has_amx: bool
 ) -> None:
+    capabilities = {"architecture": "x86_64", "amx_bf16": has_amx}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     learner, seen = LEARNERS["tally"].make, set()
     update = learner.update  # type: ignore[attr-defined]
 
@@ -283,5 +287,5 @@ def test_products_have_the_precision_that_the_experiment_says(
     monkeypatch.setattr(learner, "update", looking)
     before = torch.get_float32_matmul_precision()
     train_quietly(make_run(experiment_file, f"matmul_precision={precision}"))
-    assert seen == {precision}
+    assert seen == {precision if has_amx else "highest"}
     assert torch.get_float32_matmul_precision() == before
