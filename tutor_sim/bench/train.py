@@ -78,6 +78,7 @@ def _ours(n_trials: int, precision: str) -> Subject:
         "population": str(FAMILY),
         "learner": learner,
         "precision": precision,
+        "executor": "compile",
         **TRIAL,
     }
     return Subject(f"ours, {_PRECISIONS[precision]}", "tutor_sim.bench.ours:Train", settings)
