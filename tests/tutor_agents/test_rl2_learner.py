@@ -12,6 +12,7 @@ from tutor_agents.exported import load_tutor
 from tutor_agents.rl2 import RL2Config, RL2Learner
 from tutor_agents.tutor import Trial
 from tutor_envs.classroom import Classroom, Observation
+from tutor_envs.executors import executing
 from tutor_envs.population import Population, Split, student_indices
 from tutor_envs.task import Reward, TeachingTask
 
@@ -32,6 +33,21 @@ def test_the_importance_ratio_of_the_first_minibatch_is_one(population, critic, 
     run = learner(population, task, critic=critic)
     for _ in range(3):
         assert run.update()["train/first_ratio_error"] < 1e-5
+
+
+@pytest.mark.slow
+# torch's own compiler imports a module that torch deprecates.
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_students_that_are_compiled_teach_the_learner_the_same():
+    population, task = bandit([[0.8, 0.2], [0.2, 0.8]]), TeachingTask(n_lessons=2, n_steps=4)
+    plain = learner(population, task)
+    with executing("compile"):
+        fast = learner(population, task)
+    for _ in range(3):
+        ours, theirs = plain.update(), fast.update()
+        assert ours["train/return"] == pytest.approx(theirs["train/return"], rel=1e-5)
+    for name, weights in plain.tensors().items():
+        torch.testing.assert_close(fast.tensors()[name], weights, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
