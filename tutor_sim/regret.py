@@ -59,7 +59,7 @@ def regrets(
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> NDArray[np.float64]:
-    """What a tutor's actions on each of ``n_students`` test students lose, in units of the score.
+    """What a tutor's actions on each of ``n_students`` test students lose, in the task's units.
 
     The optimal value less the mean of these estimates the tutor's value, without bias.
 
@@ -79,4 +79,5 @@ def regrets(
     """
     watched = _Watched(tutor, BayesTeacher(planned_values(population, task)))
     evaluate(watched, population, task, n_students=n_students, seed=seed, device=device)
-    return torch.cat(watched.regrets).numpy()
+    lost: NDArray[np.float64] = task.reward.scale * torch.cat(watched.regrets).numpy()
+    return lost
