@@ -8,6 +8,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from tutor_agents.distill import teacher
+from tutor_agents.planner import ExactPlanner
+from tutor_sim.bench import learn
 from tutor_sim.bench.learn import Learn
 from tutor_sim.bench.time_to_tutor import CASES, Curve, table
 from tutor_sim.cli import app
@@ -15,7 +18,8 @@ from tutor_sim.cli import app
 DISTILL = {"algorithm": "distill", "total_steps": 40_000, "n_trials": 64, "hidden_size": 16}
 
 
-def test_each_round_tells_how_good_the_tutor_was_before_it():
+def test_each_round_tells_how_good_the_tutor_was_before_it(monkeypatch):
+    monkeypatch.setattr(learn, "N_STUDENTS", 500)
     job = Learn(str(CASES), "style-bandit-a", DISTILL, seed=0)
     job.prepare(0)
     job.work()  # another learner's, not counted
@@ -31,6 +35,24 @@ def test_each_round_tells_how_good_the_tutor_was_before_it():
     assert 40_000 <= sum(steps) < 42_000
     assert scores[0] < 0.2
     assert max(scores) > 0.8
+
+
+def test_the_plan_of_the_optimum_is_part_of_the_work(monkeypatch):
+    plans: list[ExactPlanner] = []
+
+    class Planned(teacher.ActionValues):
+        def __init__(self, planner: ExactPlanner) -> None:
+            plans.append(planner)
+            super().__init__(planner)
+
+    monkeypatch.setattr(teacher, "ActionValues", Planned)
+    job = Learn(str(CASES), "style-bandit-a", DISTILL, seed=0)
+    job.prepare(0)
+    job.work()
+    job.prepare(1)
+    assert len(plans) == 1
+    job.work()
+    assert len(plans) == 2
 
 
 def curve(*shares: float, name: str = "ours", seconds: float = 1.0) -> Curve:
