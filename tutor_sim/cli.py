@@ -457,6 +457,7 @@ def bench_time_to_tutor_(
     ] = 300.0,
     peers: Peers = False,
     as_json: AsJson = False,
+    output: ResultsFolder = None,
 ) -> None:
     """CPU-seconds of training until a tutor is near the optimum.
 
@@ -471,6 +472,7 @@ def bench_time_to_tutor_(
             budget_s=budget,
             with_peers=peers,
             as_json=as_json,
+            output=output,
             console=_console(),
             log=_console(stderr=True),
         )

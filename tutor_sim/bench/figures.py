@@ -1,4 +1,4 @@
-"""The pictures of benchmarks: how cost grows with the work."""
+"""The pictures of benchmarks: how tutors become good, and how cost grows with the work."""
 
 from __future__ import annotations
 
@@ -11,11 +11,57 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tutor_sim.bench.cost import Series
-from tutor_sim.drawing import BLUE, STYLE, VERMILLION, WIDTH_IN
+from tutor_sim.bench.time_to_tutor import Curve
+from tutor_sim.drawing import BLUE, GREEN, GREY, ORANGE, STYLE, VERMILLION, WIDTH_IN
 
+_COLOURS = (BLUE, GREEN, VERMILLION, ORANGE)
+_DASHES = ("-", "--", "-.", ":")
+_COLUMNS = 3
 _ROW_IN = 2.3
 _DECADES = 1000
 """Sizes that span less are all written at the axis."""
+
+
+def curves_figure(curves: Sequence[Curve], levels: Sequence[float]) -> Figure:
+    """A panel a case, a line a seed: share of the optimum against CPU-seconds trained."""
+    cases = list(dict.fromkeys(curve.case for curve in curves))
+    names = list(dict.fromkeys(curve.name for curve in curves))
+    n_rows = -(-len(cases) // _COLUMNS)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN, 0.5 + _ROW_IN * n_rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(n_rows, _COLUMNS, sharex=True, sharey=True, squeeze=False)
+        for axes in panels.flat[len(cases) :]:
+            axes.set_visible(False)
+        for axes, case in zip(panels.flat, cases, strict=False):
+            _case_panel(axes, [c for c in curves if c.case == case], names, levels)
+            axes.set_title(case)
+        for axes in panels[-1]:
+            axes.set_xlabel("CPU-seconds of training")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("share of the optimum")
+        handles, labels = panels[0][0].get_legend_handles_labels()
+        shown = dict(zip(labels, handles, strict=True))
+        figure.legend(
+            shown.values(), shown.keys(), loc="outside upper left", ncols=len(names), frameon=False
+        )
+        return figure
+
+
+def _case_panel(
+    axes: Axes, curves: Sequence[Curve], names: Sequence[str], levels: Sequence[float]
+) -> None:
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.02)
+    for level in levels:
+        axes.axhline(level, color=GREY, linewidth=0.8)
+    for curve in curves:
+        # Nobody has learned anything after no time, for which a logarithm has no place.
+        seconds, shares = zip(*curve.points[1:], strict=True)
+        n = names.index(curve.name)
+        colour, dash = _COLOURS[n % len(_COLOURS)], _DASHES[n % len(_DASHES)]
+        axes.plot(seconds, shares, color=colour, linestyle=dash, linewidth=1.4, label=curve.name)
+    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
 
 
 def cost_figure(series: Sequence[Series]) -> Figure:
