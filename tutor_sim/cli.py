@@ -63,6 +63,10 @@ Peers = Annotated[
     bool, typer.Option("--peers", help="others', too; they need the extra tutor-sim[peers]")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+ResultsFolder = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FOLDER", help="for a picture and a JSON file"),
+]
 LogFile = Annotated[
     Path, typer.Argument(metavar="LOG.csv", help="CSV or TSV, maybe gzipped", show_default=False)
 ]
@@ -463,6 +467,25 @@ def bench_env_(rounds: Rounds = 5, peers: Peers = False, as_json: AsJson = False
         )
 
 
+@bench.command("cost")
+def bench_cost_(rounds: Rounds = 3, as_json: AsJson = False, output: ResultsFolder = None) -> None:
+    """CPU time and memory as the work grows.
+
+    Simulation of 1 to 1,000,000 students; updates of RL² with trials of 64 to 1,024 actions, and
+    with a memory of 64 to 512 units.
+    """
+    with _clear_errors():
+        from tutor_sim.bench.cost import bench_cost
+
+        bench_cost(
+            n_rounds=rounds,
+            as_json=as_json,
+            output=output,
+            console=_console(),
+            log=_console(stderr=True),
+        )
+
+
 @bench.command("time-to-tutor")
 def bench_time_to_tutor_(
     case: Annotated[
@@ -474,6 +497,7 @@ def bench_time_to_tutor_(
     ] = 300.0,
     peers: Peers = False,
     as_json: AsJson = False,
+    output: ResultsFolder = None,
 ) -> None:
     """CPU-seconds of training until a tutor is near the optimum.
 
@@ -488,6 +512,7 @@ def bench_time_to_tutor_(
             budget_s=budget,
             with_peers=peers,
             as_json=as_json,
+            output=output,
             console=_console(),
             log=_console(stderr=True),
         )

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tutor_agents.distill.teacher import BayesTeacher, planned_values
+from tutor_agents.distill.teacher import ActionValues, BayesTeacher, planned_values
 from tutor_agents.tutor import Trial, Tutor
 from tutor_envs.classroom import Observation
 from tutor_envs.population import Population
@@ -58,8 +58,9 @@ def regrets(
     n_students: int,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    values: ActionValues | None = None,
 ) -> NDArray[np.float64]:
-    """What a tutor's actions on each of ``n_students`` test students lose, in units of the score.
+    """What a tutor's actions on each of ``n_students`` test students lose, in the task's units.
 
     The optimal value less the mean of these estimates the tutor's value, without bias.
 
@@ -70,6 +71,7 @@ def regrets(
         n_students: test students, one trial each.
         seed: of the students and their luck.
         device: where the students are taught.
+        values: of the family and task; None: as planned for whoever asked last.
 
     Returns:
         float64 ``(n_students,)``, none below 0 beyond rounding.
@@ -77,6 +79,8 @@ def regrets(
     Raises:
         ValueError: the family cannot be planned for exactly, or is too big.
     """
-    watched = _Watched(tutor, BayesTeacher(planned_values(population, task)))
+    values = planned_values(population, task) if values is None else values
+    watched = _Watched(tutor, BayesTeacher(values))
     evaluate(watched, population, task, n_students=n_students, seed=seed, device=device)
-    return torch.cat(watched.regrets).numpy()
+    lost: NDArray[np.float64] = task.reward.scale * torch.cat(watched.regrets).numpy()
+    return lost

@@ -12,7 +12,7 @@ from tutor_agents.random_tutor import RandomTutor
 from tutor_agents.tutor import Trial, Tutor
 from tutor_envs.classroom import Observation
 from tutor_envs.population import Population
-from tutor_envs.task import TeachingTask
+from tutor_envs.task import Reward, TeachingTask
 from tutor_sim.evaluation import evaluate
 from tutor_sim.regret import regrets
 
@@ -27,7 +27,7 @@ LOCKED = Population.model_validate(
     }
 )
 families = pytest.mark.parametrize("population", [TWO_TYPES, LOCKED], ids=["bandit", "locked"])
-TASK = TeachingTask(n_steps=5)
+TASK = TeachingTask(n_steps=5, reward=Reward(scale=5.0))
 
 
 class FirstAction:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from tutor_sim.bench.rounds import Measured, Spread, ratio
+from tutor_sim.files import atomic_write, saving
 
-_GATE_SE = 4.0
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DPI = 150
+GATE_SE = 4.0
 """Scores under random actions may differ by this many standard errors."""
 
 
@@ -26,7 +33,7 @@ def check_gate(measured: Sequence[Measured]) -> None:
     mean, se = _score(first) or (0.0, 0.0)
     for other in others:
         its_mean, its_se = _score(other) or (0.0, 0.0)
-        if abs(its_mean - mean) > _GATE_SE * math.hypot(se, its_se):
+        if abs(its_mean - mean) > GATE_SE * math.hypot(se, its_se):
             raise ValueError(
                 f"`{other.subject.name}` does not simulate what `{first.subject.name}` does: "
                 f"a lesson of random actions scores {its_mean:.4f} (standard error {its_se:.4f}) "
@@ -55,8 +62,8 @@ def figures_table(title: str, measured: Sequence[Measured]) -> Table:
         rate = line.rate
         table.add_row(
             line.subject.name,
-            _si(rate.median),
-            f"{_si(rate.low)} – {_si(rate.high)}",
+            number_text(rate.median),
+            f"{number_text(rate.low)} – {number_text(rate.high)}",
             f"{line.samples[-1].peak_gib:.2f}",
             f"{line.setup_cpu_s:.1f}",
             _score_text(line),
@@ -71,7 +78,7 @@ def shares_table(limits: Mapping[str, tuple[float, float]]) -> Table:
     table.add_column("steps per CPU-s", justify="right")
     table.add_column("share reached", justify="right")
     for name, (most, share) in limits.items():
-        table.add_row(name, _si(most), f"{share:.1%}")
+        table.add_row(name, number_text(most), f"{share:.1%}")
     return table
 
 
@@ -93,6 +100,31 @@ def to_json(measured: Sequence[Measured]) -> list[dict[str, Any]]:
         }
         for line in measured
     ]
+
+
+def make_folder(folder: Path) -> None:
+    """For results, before the long work begins.
+
+    Raises:
+        SaveError: it cannot be made.
+    """
+    with saving(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_results(
+    folder: Path, name: str, picture: Figure, figures: Mapping[str, Any], log: Console
+) -> None:
+    """``name.png`` and ``name.json``, each whole or not at all.
+
+    Raises:
+        SaveError: something could not be written.
+    """
+    pixels = io.BytesIO()
+    picture.savefig(pixels, format="png", dpi=_DPI)
+    atomic_write(folder / f"{name}.png", pixels.getvalue())
+    atomic_write(folder / f"{name}.json", (json.dumps(figures, indent=1) + "\n").encode())
+    log.print(f"written: {folder / name}.png, {name}.json", soft_wrap=True, markup=False)
 
 
 def plain_table(title: str) -> Table:
@@ -124,7 +156,8 @@ def _times(times: Spread) -> str:
     return f"{median} ({low} – {high})"
 
 
-def _si(value: float) -> str:
+def number_text(value: float) -> str:
+    """Three digits, and thousands by their signs."""
     for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= factor:
             return f"{value / factor:.3g}{unit}"

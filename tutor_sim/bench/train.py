@@ -47,7 +47,7 @@ def bench_train(
     check_repository()
     everything = []
     for n in trials:
-        ours = [_ours(n, precision) for precision in _PRECISIONS]
+        ours = [our_training(n, precision) for precision in _PRECISIONS]
         limits = [_products(dtype) for dtype in _PRECISIONS.values()]
         peers = _peers(n) if with_peers else []
         measured = measure([*ours, *peers, *limits], n_rounds, log.print)
@@ -63,7 +63,14 @@ def bench_train(
         print_json(everything, console)
 
 
-def _ours(n_trials: int, precision: str) -> Subject:
+def our_training(
+    n_trials: int,
+    precision: str = "highest",
+    *,
+    n_lessons: int = TRIAL["n_lessons"],
+    width: int = _WIDTH,
+) -> Subject:
+    """Updates of RL² with as many trials, of so many lessons, by networks of this width."""
     learner = {
         "algorithm": "rl2",
         "n_trials": n_trials,
@@ -73,6 +80,7 @@ def _ours(n_trials: int, precision: str) -> Subject:
         "belief_weight": 0,
         "expected_rewards": False,
         **_PPO,
+        "hidden_size": width,
     }
     settings = {
         "population": str(FAMILY),
@@ -80,6 +88,7 @@ def _ours(n_trials: int, precision: str) -> Subject:
         "precision": precision,
         "executor": "compile",
         **TRIAL,
+        "n_lessons": n_lessons,
     }
     return Subject(f"ours, {_PRECISIONS[precision]}", "tutor_sim.bench.ours:Train", settings)
 
