@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from tutor_envs.doors.watch import Place, watched
-from tutor_envs.executors import Function, chosen_executor, executed
+from tutor_envs.executors import chosen_executor, executed
 from tutor_envs.population import Population
 from tutor_envs.rng import Purpose, uniforms
 from tutor_envs.student import Latents, State, StudentModel
@@ -178,7 +178,7 @@ class Classroom:
                 f"it has no exact expected gain, got true"
             )
         priced = self.model.action_costs
-        costs = None if priced is None else torch.tensor(priced, dtype=dtype, device=device)
+        self._costs = None if priced is None else torch.tensor(priced, dtype=dtype, device=device)
         executor = chosen_executor(self.device)
         if executor == "eager":
             self._taught = watched(self.model, self._place)
@@ -189,8 +189,7 @@ class Classroom:
             )
         else:
             self._taught = self.model
-        opening, step = _bound(self._taught, task, costs)
-        self._open, self._teach = executed(opening, executor), executed(step, executor)
+        self._open, self._teach = executed(open_lesson, executor), executed(teach, executor)
         # On CPUs a C loop draws.
         self._draw = uniforms if self.device.type == "cpu" else executed(uniforms, executor)
 
@@ -247,6 +246,9 @@ class Classroom:
         opens = self._step == 0 and self.task.reward.expected
         ends = last and self.task.reward.when == "end"
         self._now, reward = self._teach(
+            self._taught,
+            self.task,
+            self._costs,
             self._latents,
             self._now,
             self._attends,
@@ -288,7 +290,9 @@ class Classroom:
             trial=self._trial,
             lesson=self._lesson,
         )
-        state, counted, legal = self._open(self._latents, present, self._copy(u))
+        state, counted, legal = self._open(
+            self._taught, self.task, self._latents, present, self._copy(u)
+        )
         self._attends = present
         zero = torch.zeros(response.shape, device=self.device, dtype=self.dtype)
         shown = self._now.signals if self._lesson else None
@@ -345,30 +349,3 @@ class Classroom:
             now.signals,
             now.present,
         )
-
-
-def _bound(
-    model: StudentModel, task: TeachingTask, costs: Tensor | None
-) -> tuple[Function, Function]:
-    """:func:`open_lesson` and :func:`teach` of these students."""
-
-    def opening(
-        latents: Latents, present: Tensor | None, uniforms: Tensor
-    ) -> tuple[State, Tensor, Tensor | None]:
-        return open_lesson(model, task, latents, present, uniforms)
-
-    def step(
-        latents: Latents,
-        lesson: Lesson,
-        attends: Tensor | None,
-        action: Tensor,
-        uniforms: Tensor,
-        *,
-        opens: bool,
-        ends: bool,
-    ) -> tuple[Lesson, Tensor]:
-        return teach(
-            model, task, costs, latents, lesson, attends, action, uniforms, opens=opens, ends=ends
-        )
-
-    return opening, step

@@ -54,7 +54,7 @@ def executed(function: Function, executor: Executor) -> Function:
     """The function, to be run in this way.
 
     Args:
-        function: of tensors and constants; what it closes over must not change.
+        function: of tensors and of constants, which are always the same objects.
         executor: how.
 
     Returns:

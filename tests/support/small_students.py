@@ -11,6 +11,19 @@ from tutor_envs.classroom import Classroom
 from tutor_envs.population import Population, Split, student_indices
 from tutor_envs.task import TeachingTask
 
+EVERYTHING = {
+    "fatigue": {},
+    "engagement": {},
+    "lapses": {},
+    "dropout": {"hazard": 0.1},
+    "response_time": {},
+    "schedule": {"steps_per_session": 4, "budget_s": 300},
+    "activities": {k: {} for k in ("practice", "quiz", "worked_example", "hint", "rest")},
+    "costs": {"quiz": 0.01},
+    "prerequisites": {"requires": {"skill_1": ["skill_0"]}, "n_correct": 1},
+}
+"""Components of every kind."""
+
 
 def bandit(p: list[list[float]], n_units: int = 15, **latents: Any) -> Population:
     """A style bandit with one type for each row of event probabilities."""

@@ -12,6 +12,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
+from small_students import EVERYTHING
 from tutor_envs import TutoringEnv, TutoringVectorEnv
 from tutor_envs.classroom import Classroom
 from tutor_envs.observation import observation_layout, observation_space, observation_vector
@@ -24,17 +25,6 @@ NEVER, AT_ONCE = -60.0, 60.0
 SOME_LEAVE = {
     "stays": {"weight": 1, "latents": {"dropout_tendency": NEVER}},
     "leaves": {"weight": 1, "latents": {"dropout_tendency": AT_ONCE}},
-}
-EVERYTHING = {
-    "fatigue": {},
-    "engagement": {},
-    "lapses": {},
-    "dropout": {"hazard": 0.1},
-    "response_time": {},
-    "schedule": {"steps_per_session": 4, "budget_s": 300},
-    "activities": {k: {} for k in ("practice", "quiz", "worked_example", "hint", "rest")},
-    "costs": {"quiz": 0.01},
-    "prerequisites": {"requires": {"skill_1": ["skill_0"]}, "n_correct": 1},
 }
 
 

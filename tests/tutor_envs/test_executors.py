@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from small_students import EVERYTHING
 from tutor_envs.classroom import Classroom, Outcome
 from tutor_envs.executors import Executor, executing
 from tutor_envs.population import Population, Split, student_indices
@@ -26,17 +27,7 @@ WITH_EVERYTHING = {
     "student": "bkt",
     "model": {"n_skills": 2, "modalities": ["text", "video"]},
     "latents": {"ability": {"normal": {"mean": 0, "sd": 1}}},
-    "components": {
-        "fatigue": {},
-        "engagement": {},
-        "lapses": {},
-        "dropout": {"hazard": 0.1},
-        "response_time": {},
-        "schedule": {"steps_per_session": 4, "budget_s": 300},
-        "activities": {k: {} for k in ("practice", "quiz", "worked_example", "hint", "rest")},
-        "costs": {"quiz": 0.01},
-        "prerequisites": {"requires": {"skill_1": ["skill_0"]}, "n_correct": 1},
-    },
+    "components": EVERYTHING,
 }
 UNCOMPILABLE = """
 from tutor_envs.students.zpd import ZPD
