@@ -307,7 +307,7 @@ class Classroom:
         self._truth = Truth(self._taught, self._latents, now.state, self._attends, known)
         if self._taught is not self.model:
             # A custom model is asked at once: its faults are told with the place they happen at.
-            _ = self._truth.mastery, self._truth.post_test
+            _ = self._truth.post_test
 
     def _uniforms(self) -> Tensor:
         """Uniforms of the current step; a block of steps is drawn at once."""

@@ -90,7 +90,7 @@ def test_only_the_oracle_sees_the_truth(population: Population, task: TeachingTa
         def truth(self):
             real = super().truth
             state = {**real.state, "mastered": ~real.state["mastered"]}
-            return Truth(self.model, real.latents, state, attends=None)
+            return Truth(self.model, real.latents, state, attends=None, known={})
 
     oracle = OracleTutor()
     with pytest.raises(RuntimeError, match="inform"):

@@ -94,6 +94,7 @@ def task_of(score: str, when: str = "step", *, expected: bool = False) -> Teachi
     )
 
 
+@pytest.mark.slow
 def test_a_compiled_classroom_is_the_same_classroom():
     task = task_of("mastery_gain")
     outcomes = trial(default_population("zpd"), task, "compile")

@@ -139,3 +139,4 @@ def test_training_is_measured_from_the_command_line():
     assert "ours, float32" in result.output
     assert "ours, bfloat16" in result.output
     assert "MFLOP of products" in result.output
+    assert "our networks forward and back" in result.output

@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tutor_agents.engine.actor_critic import ActorCritic
+from tutor_agents.engine.privileged import Privileged
+from tutor_agents.engine.update import minibatches, new_students
+from tutor_agents.rl2 import RL2Config
 from tutor_envs.classroom import Classroom
 from tutor_envs.executors import Executor, executing
 from tutor_envs.population import Split, student_indices
@@ -89,6 +93,47 @@ class Train:
             logs = self._learner.update()
         score = logs["train/return"] / self._n_lessons
         return Work(self._learner.steps_per_update, score, None)
+
+
+class Passes:
+    """What an update's networks do, forward and back: the rest of an update is overhead."""
+
+    def __init__(
+        self,
+        population: str,
+        n_lessons: int,
+        n_steps: int,
+        learner: dict[str, Any],
+        precision: MatmulPrecision,
+        executor: Executor,
+    ) -> None:
+        """Build the networks of RL², and let them teach once; arguments as of :class:`Train`."""
+        students, task = load_population(Path(population)), task_of(n_lessons, n_steps)
+        self._config = config = RL2Config.model_validate(learner)
+        with executing(executor):
+            classroom = Classroom(students, task)
+        self._networks = ActorCritic(config, classroom, Privileged(classroom), task)
+        self._students = new_students(0, config.n_trials, classroom.device)
+        self._rollout = self._networks.roll_out(self._students)
+        self._precision = precision
+
+    def prepare(self, round_: int) -> None:
+        """Nothing."""
+
+    def work(self) -> Work:
+        """Acting, values, and all minibatches; what comes out is not used."""
+        inputs = self._rollout.inputs
+        with matmul_precision(self._precision):
+            with torch.no_grad():
+                hidden, _ = self._networks.actor.sequence(inputs)
+                hidden, _ = self._networks.actor.sequence(inputs)
+                self._networks.critic(hidden, self._rollout.features)
+            for index in minibatches(0, self._students, self._config):
+                part = self._rollout.trials(index)
+                hidden, logits = self._networks.actor.sequence(part.inputs)
+                out = [logits, self._networks.critic(hidden, part.features)]
+                torch.autograd.backward(out, [torch.ones_like(each) for each in out])
+        return Work(inputs.token.numel())
 
 
 def _work(steps: int, scores: Tensor) -> Work:

@@ -48,7 +48,8 @@ def bench_train(
     everything = []
     for n in trials:
         ours = [our_training(n, precision) for precision in _PRECISIONS]
-        limits = [_products(dtype) for dtype in _PRECISIONS.values()]
+        passes = [_passes(subject) for subject in ours]
+        limits = [*passes, *map(_products, _PRECISIONS.values())]
         peers = _peers(n) if with_peers else []
         measured = measure([*ours, *peers, *limits], n_rounds, log.print)
         everything += measured
@@ -58,7 +59,8 @@ def bench_train(
                 console.print(ratio_table(mine, theirs))
             title = f"Updates of {n:,} trials of 256 actions"
             console.print(figures_table(title, [*mine, *theirs]))
-            console.print(shares_table(_shares(mine, measured[-len(limits) :])))
+            alone, products = measured[-len(limits) : -len(ours)], measured[-len(ours) :]
+            console.print(shares_table(_shares(mine, alone, products)))
     if as_json:
         print_json(everything, console)
 
@@ -93,6 +95,10 @@ def our_training(
     return Subject(f"ours, {_PRECISIONS[precision]}", "tutor_sim.bench.ours:Train", settings)
 
 
+def _passes(ours: Subject) -> Subject:
+    return Subject(f"passes of {ours.name}", "tutor_sim.bench.ours:Passes", ours.settings)
+
+
 def _products(dtype: str) -> Subject:
     return Subject(f"products, {dtype}", "tutor_sim.bench.limits:Products", {"dtype": dtype})
 
@@ -106,15 +112,16 @@ def _peers(n_trials: int) -> list[Subject]:
 
 
 def _shares(
-    ours: Sequence[Measured], products: Sequence[Measured]
+    ours: Sequence[Measured], passes: Sequence[Measured], products: Sequence[Measured]
 ) -> dict[str, tuple[float, float]]:
-    """What the products of an update cost at the rate of large ones."""
+    """What our networks cost alone, and their products at the rate of large ones."""
     flop = flop_per_step(_WIDTH, _N_ACTIONS, _EPOCHS)
     shares = {}
-    for mine, limit in zip(ours, products, strict=True):
-        most = limit.rate.median / flop
-        dtype = limit.subject.settings["dtype"]
-        shares[f"{flop / 1e6:.2f} MFLOP of products in {dtype}"] = most, mine.rate.median / most
+    for mine, alone, limit in zip(ours, passes, products, strict=True):
+        dtype, rate = limit.subject.settings["dtype"], mine.rate.median
+        passing, most = alone.rate.median, limit.rate.median / flop
+        shares[f"our networks forward and back, {dtype}"] = passing, rate / passing
+        shares[f"{flop / 1e6:.2f} MFLOP of products, {dtype}"] = most, rate / most
     return shares
 
 

@@ -84,6 +84,7 @@ class _Watched:
         return mastery
 
     def post_test(self, latents: Latents, state: State) -> Tensor:
+        self.mastery(latents, state)  # first, for a score that follows from it would take the blame
         score: Tensor = self._call("post_test", self._model.post_test, latents, state)
         self._expect(score, "post_test", (len(latents["ability"]),))
         self._within(score, *_FINITE, "`post_test` must be finite")
