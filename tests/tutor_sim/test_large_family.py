@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from tutor_agents.oracle import OracleTutor
 from tutor_agents.random_tutor import RandomTutor
@@ -30,3 +31,21 @@ def test_scripted_tutors_gain_what_the_prototype_measured():
         begun = outcome.mastery[:, 0].mean()
         assert begun == pytest.approx(0.15, abs=0.01)
         assert outcome.scores.mean() - begun == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize("p_forget", [0.0, 0.02, 0.3, 1.0])
+def test_skills_are_forgotten_independently(p_forget):
+    n = 200_000
+    model = load_experiment(FILE).population.student_model
+    model = model.model_copy(update={"p_forget": p_forget, "p_init": 1.0})
+    latents = {"ability": torch.zeros(n), "taste": torch.zeros(n, 4)}
+    luck = torch.Generator().manual_seed(0)
+    state = model.begin_lesson(latents, torch.rand(n, model.n_start_uniforms, generator=luck))
+    uniforms = torch.rand(n, model.n_step_uniforms, generator=luck)
+    after, _ = model.step(latents, state, torch.zeros(n, dtype=torch.int64), uniforms)
+    forgot = 1 - model.mastery(latents, after)
+    assert not forgot[:, 0].any()  # practised
+    together = (forgot[:, 1:].T @ forgot[:, 1:] / n).double()
+    expected = torch.full_like(together, p_forget**2).fill_diagonal_(p_forget)
+    error = (expected * (1 - expected) / n).sqrt()
+    assert ((together - expected).abs() <= 5 * error + 1e-7).all()
