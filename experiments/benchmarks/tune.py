@@ -2,7 +2,7 @@
 
 ``python experiments/benchmarks/tune.py`` tries for each contestant the same settings, drawn from
 one grid by one seed, and the contestant's own defaults, for the same CPU-seconds on the same cases,
-and prints which is soonest near the optimum. It takes half an hour of one core at most.
+and prints which is soonest near the optimum. It takes half an hour.
 """
 
 from __future__ import annotations

@@ -57,6 +57,12 @@ def test_each_subject_works_in_every_round_in_a_process_of_its_own(tmp_path):
     assert order == ["a", "b", "b", "a", "a", "b"]
 
 
+def test_memory_is_that_of_the_process_alone(tmp_path):
+    held = torch.ones(2**27)  # half a GiB that a new process begins with for a moment
+    (line,) = measure([subject(tmp_path, "small")], 1, lambda _: None)
+    assert 0 < line.samples[0].peak_gib < held.nbytes / 2**30
+
+
 def test_a_subject_that_fails_is_named_with_what_it_said(tmp_path):
     bad = subject(tmp_path, "the broken one")
     bad = bad._replace(make=bad.make.replace("Count", "broken"), settings={})
@@ -75,7 +81,7 @@ def test_ratios_are_taken_within_a_round():
     fast, slow = measured("fast", 0, 100, 300, 1000), measured("slow", 0, 10, 100, 500)
     assert ratio(fast, slow) == Spread(3, 2, 10)
     table = ratio_table([fast], [slow])
-    assert [list(column.cells) for column in table.columns] == [["slow"], ["3.00 (2.00 – 10.00)"]]
+    assert [list(column.cells) for column in table.columns] == [["slow"], ["3.00 (2.00–10.00)"]]
 
 
 def test_the_gate_lets_equal_scores_pass_and_stops_others():

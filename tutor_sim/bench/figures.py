@@ -36,8 +36,9 @@ def curves_figure(curves: Sequence[Curve], levels: Sequence[float]) -> Figure:
         for axes, case in zip(panels.flat, cases, strict=False):
             _case_panel(axes, [c for c in curves if c.case == case], names, levels)
             axes.set_title(case)
-        for axes in panels[-1]:
+        for axes in panels.flat[: len(cases)][-_COLUMNS:]:  # nothing is drawn below these
             axes.set_xlabel("CPU-seconds of training")
+            axes.tick_params(labelbottom=True)
         for axes in panels[:, 0]:
             axes.set_ylabel("share of the optimum")
         handles, labels = panels[0][0].get_legend_handles_labels()

@@ -46,7 +46,7 @@ def ratio_table(ours: Sequence[Measured], others: Sequence[Measured]) -> Table:
     table = plain_table("Steps per CPU-second, ours by theirs: median (range) of the rounds")
     table.add_column("", no_wrap=True)
     for mine in ours:
-        table.add_column(mine.subject.name, justify="right", no_wrap=True)
+        table.add_column(mine.subject.name.replace(", ", "\n"), justify="right", no_wrap=True)
     for other in others:
         table.add_row(other.subject.name, *(_times(ratio(mine, other)) for mine in ours))
     return table
@@ -151,9 +151,9 @@ def _score_text(line: Measured) -> str:
 
 
 def _times(times: Spread) -> str:
-    digits = 0 if times.median >= 100 else 1 if times.median >= 10 else 2
+    digits = 0 if times.median >= 10 else 2
     low, median, high = (f"{t:.{digits}f}" for t in (times.low, times.median, times.high))
-    return f"{median} ({low} – {high})"
+    return f"{median} ({low}–{high})"
 
 
 def number_text(value: float) -> str:

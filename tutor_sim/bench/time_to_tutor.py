@@ -126,7 +126,7 @@ def bench_time_to_tutor(
                 log.print(f"{one.name}, seed {seed}: {name}")
                 curves.append(train(one, name, learner, seed, budget_s))
         if not as_json:
-            console.print(table([c for c in curves if c.case == one.name], budget_s))
+            console.print(table([c for c in curves if c.case == one.name]))
     figures = {"budget_s": budget_s, "curves": [curve._asdict() for curve in curves]}
     if as_json:
         console.print_json(json.dumps(figures, allow_nan=False))
@@ -179,8 +179,9 @@ def train(
         while True:
             samples.append(Sample(**worker.round()))
             curve = Curve(case.name, name, seed, _points(samples))
-            over = samples[-1].steps == 0 or curve.points[-1][0] >= budget_s
-            if over or curve.reached(until) is not None:
+            # A tutor whose training is over is measured as often as the others.
+            over = not any(sample.steps for sample in samples[-_IN_A_ROW:])
+            if over or curve.points[-1][0] >= budget_s or curve.reached(until) is not None:
                 return curve
 
 
@@ -194,7 +195,7 @@ def _points(samples: Sequence[Sample]) -> list[tuple[float, float]]:
     return points
 
 
-def table(curves: Sequence[Curve], budget_s: float) -> Table:
+def table(curves: Sequence[Curve]) -> Table:
     """One line for each contestant on one case; each seed, and medians over them by the first's."""
     names = list(dict.fromkeys(curve.name for curve in curves))
     table = plain_table(f"{curves[0].case}: CPU-seconds to a share of the optimum")
@@ -203,28 +204,27 @@ def table(curves: Sequence[Curve], budget_s: float) -> Table:
         table.add_column(f"to {level}", justify="right")
         table.add_column(f"by {names[0]}'s", justify="right")
     table.add_column("best share", justify="right")
-
-    def reached(name: str, level: float) -> list[float | None]:
-        return [curve.reached(level) for curve in curves if curve.name == name]
-
+    first = [curve for curve in curves if curve.name == names[0]]
     for name in names:
+        theirs = [curve for curve in curves if curve.name == name]
         cells = []
         for level in LEVELS:
-            theirs = reached(name, level)
-            cells += [_seconds(theirs), _times(theirs, reached(names[0], level), budget_s)]
-        best = (max(share for _, share in c.points) for c in curves if c.name == name)
+            reached = (curve.reached(level) for curve in theirs)
+            cells.append(" ".join("never" if s is None else f"{s:.1f}" for s in reached))
+            cells.append(_times(theirs, first, level))
+        best = (max(share for _, share in curve.points) for curve in theirs)
         table.add_row(name, *cells, " ".join(f"{share:.3f}" for share in best))
     return table
 
 
-def _seconds(reached: Sequence[float | None]) -> str:
-    return " ".join("never" if s is None else f"{s:.1f}" for s in reached)
-
-
-def _times(theirs: Sequence[float | None], ours: Sequence[float | None], budget_s: float) -> str:
-    """Of the medians over the seeds; who never gets there has spent the budget at least."""
-    if any(s is None for s in ours):
+def _times(theirs: Sequence[Curve], ours: Sequence[Curve], level: float) -> str:
+    """Of the medians over the seeds; who never gets there needs more than it had."""
+    if any(curve.reached(level) is None for curve in ours):
         return "–"
-    median = statistics.median([budget_s if s is None else s for s in theirs])
-    sign = "> " if any(s is None for s in theirs) else ""
-    return f"{sign}{median / statistics.median([s for s in ours if s is not None]):.1f}"
+    sign = "> " if any(curve.reached(level) is None for curve in theirs) else ""
+    return f"{sign}{_median_s(theirs, level) / _median_s(ours, level):.1f}"
+
+
+def _median_s(curves: Sequence[Curve], level: float) -> float:
+    reached = [(curve.reached(level), curve.points[-1][0]) for curve in curves]
+    return statistics.median([spent if s is None else s for s, spent in reached])

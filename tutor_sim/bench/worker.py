@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import resource
@@ -41,15 +40,12 @@ def main(make: str, settings: str) -> None:
 
 
 def _peak_kib() -> int:
-    """The most memory that this process has held.
-
-    Linux's ``ru_maxrss`` begins with that of the process that started this one; this does not.
-    """
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Of this process alone: on Linux ``ru_maxrss`` begins with what its parent held."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields["VmHWM"].split()[0])
 
 
 if __name__ == "__main__":
