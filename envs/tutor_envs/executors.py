@@ -28,7 +28,7 @@ _chosen: ContextVar[Executor] = ContextVar("executor", default="eager")
 
 @contextlib.contextmanager
 def executing(executor: Executor) -> Iterator[None]:
-    """Classrooms that are made inside it, and not told otherwise, use this executor."""
+    """Classrooms that are made inside it use this executor."""
     token = _chosen.set(executor)
     try:
         yield

@@ -67,9 +67,10 @@ def open_lesson(
         ``state``, ``counted`` and ``legal`` of a :class:`Lesson`.
     """
     state = model.begin_lesson(latents, uniforms)
-    counted = measured(model, task, latents, state, present)
     if counts_from_zero(task):
-        counted = torch.zeros_like(counted)
+        counted = torch.zeros_like(latents["ability"])
+    else:
+        counted = measured(model, task, latents, state, present)
     return state, counted, legal_actions(model, state, present)
 
 
