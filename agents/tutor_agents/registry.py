@@ -120,7 +120,7 @@ class LeitnerParameters(IntervalParameters):
     system: Literal["queues", "boxes"] = Field(
         "queues", description="queues drawn at random (Reddy et al. 2016), or boxes with intervals"
     )
-    arrival: float = Field(0.5, ge=0, le=1, description="queues: probability of a new card")
+    arrival: float = Field(0.7, ge=0, le=1, description="queues: probability of a new card")
     intervals: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (1, 2, 4, 8, 16), min_length=1, description="boxes: interval of each box, in units"
     )
@@ -142,7 +142,7 @@ class FSRSParameters(IntervalParameters):
 class ThresholdRecallParameters(TypesParameters):
     """Of :class:`tutor_agents.schedulers.recall.ThresholdRecallTutor`."""
 
-    z: float = Field(0.5, ge=0, le=1, description="predicted recall to aim at")
+    z: float = Field(0.3, ge=0, le=1, description="predicted recall to aim at")
 
 
 class _Setting(NamedTuple):

@@ -12,8 +12,10 @@ where w is as long as a lesson. This is exact where forgetting is exponential (`
 ``memory``). A power law flattens out, so that half-lives far beyond a lesson come out too short,
 their order unchanged for the most part.
 
-For a review a and a student type z, with the answer y as the type would give it, the growth is
-counted in doublings::
+A card that was not reviewed in this lesson has a half-life of 0: what is answered right there is
+known from elsewhere or guessed, and a model that says for how long gives it a memory of its own
+only by the first review. For a review a and a student type z, with the answer y as the type would
+give it, the growth is counted in doublings::
 
     gain_z(a) = sum_y P(y | a, z) L(belief_z after a and y) - L(belief_z)
     L = log2(1 + half-life / duration of one teaching action)
@@ -73,40 +75,49 @@ class HalfLifeGreedyTutor:
         Raises:
             ValueError: no action says what it teaches.
         """
-        self._ways = Deck(model, self.name, device=device).ways
+        self._deck = Deck(model, self.name, device=device)
         self._model = model
         self._wait_days = model.lesson_days(n_steps)
         self._posterior = TypePosterior(model, types, device=device)
 
     def begin_trial(self, trial: Trial) -> None:
-        """Start from the prior."""
+        """Start from the prior, with new cards."""
         n = len(trial.students)
-        self._ways.begin(n)
+        self._deck.ways.begin(n)
         self._posterior.begin_trial(n)
+        self._begin_lesson()
+
+    def _begin_lesson(self) -> None:
+        self._seen = torch.zeros_like(self._deck.ways.practices, dtype=torch.bool)
 
     def act(self, observation: Observation) -> Tensor:
         """The review with the largest expected growth, int64 ``(n,)``."""
-        return self._ways.best(self._posterior.expected(self._gains), observation.legal)
+        now, after = self._posterior.expected(self._each_doublings).chunk(2, -1)
+        gain = after - torch.where(self._deck.ways.of_actions(self._seen), now, 0)
+        return self._deck.ways.best(gain, observation.legal)
 
     def observe(self, action: Tensor, observation: Observation) -> None:
         """Update the posterior."""
-        self._ways.count(action)
+        self._seen = self._seen | self._deck.answer(action, observation).reviewed
         self._posterior.observe(action, observation)
+        if observation.step == 0:
+            self._begin_lesson()
 
-    def _gains(self, latents: Latents, belief: Belief) -> Tensor:
-        """The expected growth by each action, ``(rows, A)``."""
+    def _each_doublings(self, latents: Latents, belief: Belief) -> Tensor:
+        """L now and, expected, after each action: ``(rows, 2 A)``."""
         rows, device = len(latents["ability"]), latents["ability"].device
-        actions = torch.arange(self._model.n_actions, device=device)
-        return torch.stack([self._gain(latents, belief, a.expand(rows)) for a in actions], -1)
+        actions = [a.expand(rows) for a in torch.arange(self._model.n_actions, device=device)]
+        now = [self._doublings(latents, belief, a) for a in actions]
+        return torch.stack(now + [self._doublings_after(latents, belief, a) for a in actions], -1)
 
-    def _gain(self, latents: Latents, belief: Belief, action: Tensor) -> Tensor:
+    def _doublings_after(self, latents: Latents, belief: Belief, action: Tensor) -> Tensor:
         p_response = self._model.predict(latents, belief, action)
-        gain = -self._doublings(latents, belief, action)
+        expected = torch.zeros_like(p_response[:, 0])
         for response in range(self._model.n_responses):
             y = torch.full_like(action, response)
             after = self._model.update(latents, belief, action, y)
-            gain = gain + p_response[:, response] * self._doublings(latents, after, action)
-        return gain
+            expected += p_response[:, response] * self._doublings(latents, after, action)
+        return expected
 
     def _doublings(self, latents: Latents, belief: Belief, action: Tensor) -> Tensor:
         """L of the card that ``action`` reviews, ``(rows,)``."""

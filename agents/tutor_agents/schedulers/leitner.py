@@ -65,7 +65,7 @@ class LeitnerQueuesTutor:
     name = "leitner"
 
     def __init__(
-        self, model: StudentModel, *, arrival: float = 0.5, device: torch.device | str = "cpu"
+        self, model: StudentModel, *, arrival: float = 0.7, device: torch.device | str = "cpu"
     ) -> None:
         """Teach students of this model.
 

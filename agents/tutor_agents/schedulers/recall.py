@@ -40,7 +40,7 @@ class ThresholdRecallTutor:
         model: StudentModel,
         types: FiniteTypes,
         *,
-        z: float = 0.5,
+        z: float = 0.3,
         device: torch.device | str = "cpu",
     ) -> None:
         """Teach students of this model who may be of these types.
