@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from card_games import cards, play_one
+from card_games import cards, play_one, seen
 from small_students import locked_bkt, taught
 from tutor_agents.registry import make_tutor, tutor_parameters
 from tutor_agents.schedulers.deck import Deck
+from tutor_agents.schedulers.sm2 import SM2Tutor
+from tutor_agents.tutor import Trial
 from tutor_envs.population import Population
 from tutor_envs.population_files import POPULATIONS, default_population
 from tutor_envs.student import CORRECT, SECONDS_PER_DAY
@@ -58,6 +60,18 @@ def test_reviews_are_practices_and_hints_and_only_what_is_unlocked():
         _, actions = taught(make(name, options, students, task), students, task, 5)
         kinds = {students.student_model.actions[a].activity for a in actions.flatten().tolist()}
         assert kinds <= {"practice", "hint"}
+
+
+def test_a_card_that_is_due_but_locked_is_passed_over():
+    model = cards().student_model
+    tutor = SM2Tutor(model)
+    tutor.begin_trial(Trial(torch.arange(1), 0, 0))
+    for step, card in enumerate([0, 0, 1], start=1):  # due on days 7 (card 0) and 3 (card 1)
+        after = seen([card], [CORRECT], step)
+        tutor.observe(after.action, after)
+    assert tutor.act(after).tolist() == [1]
+    locked = after._replace(legal=torch.tensor([[True, False, True]]))
+    assert tutor.act(locked).tolist() == [2]  # the new one, not the one that is due in four days
 
 
 def test_cards_are_what_actions_are_about():
