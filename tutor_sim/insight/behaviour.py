@@ -90,14 +90,15 @@ def varying_parts(model: StudentModel) -> list[str]:
 
 
 def groupings(hidden: Hidden, model: StudentModel, type_names: Sequence[str]) -> list[Grouping]:
-    """Everybody; by ability (terciles); by best modality; by named type - where students differ."""
+    """Everybody; and by ability, best modality and named type, where students differ in them.
+
+    Ability is cut into terciles; up to three different values have a group each.
+    """
     n = len(hidden.latents["type"])
     found = [Grouping("everybody", ("everybody",), np.zeros(n, dtype=np.int64))]
     traits = traits_of(hidden.latents)
     if "ability" in traits:
-        ability = traits["ability"][:, 0].numpy()
-        edges = np.quantile(ability, [1 / 3, 2 / 3])
-        found.append(Grouping("ability", _TERCILES, np.searchsorted(edges, ability)))
+        found.append(_by_ability(traits["ability"][:, 0].numpy()))
     if "best modality" in traits:
         names = tuple(f"best by {name}" for name in model.modalities)
         best = traits["best modality"].argmax(-1).numpy()
@@ -105,6 +106,14 @@ def groupings(hidden: Hidden, model: StudentModel, type_names: Sequence[str]) ->
     if len(type_names) > 1:
         found.append(Grouping("type", tuple(type_names), hidden.latents["type"].numpy()))
     return [_occupied(grouping) for grouping in found]
+
+
+def _by_ability(ability: NDArray[np.float64]) -> Grouping:
+    values, of_student = np.unique(ability, return_inverse=True)
+    if len(values) <= len(_TERCILES):
+        return Grouping("ability", tuple(f"ability {value:g}" for value in values), of_student)
+    edges = np.quantile(ability, [1 / 3, 2 / 3])
+    return Grouping("ability", _TERCILES, np.searchsorted(edges, ability))
 
 
 def _occupied(grouping: Grouping) -> Grouping:

@@ -35,8 +35,9 @@ def class_html(report: ClassReport, title: str) -> str:
         f"{len(report.students)} simulated students after lesson {report.lesson} of "
         f"{report.n_lessons}, {report.answers} teaching actions with each. Made from what the "
         "students were taught and answered alone.",
-        f"Believed mastery is the probability that a skill is known: {report.belief}, from the "
-        "answers of this student. A belief can be wrong: look at the attempts beside it.",
+        "Believed mastery says how well a skill is known now, from 0 to 100 %, as expected by "
+        f"{report.belief}, from this student's answers. A belief can be wrong: look at the "
+        "attempts beside it.",
         f"Stuck: the last {WRONG_IN_A_ROW} or more answers to a skill were wrong, or after "
         f"{MANY_ATTEMPTS} or more attempts believed mastery is below {STILL_LOW:.0%}. Learned: "
         f"believed mastery of at least {MASTERED:.0%}.",

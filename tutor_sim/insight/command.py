@@ -282,8 +282,8 @@ _PROBES_CAPTION = (
 
 
 def _probe_section(target: Path, scores: Sequence[ProbeScore], tracker: Tracker | None) -> str:
-    figure = probe_figure(scores, _posterior_name(tracker))
-    _write(target / "probes.svg", to_svg(figure))
+    svg = to_svg(probe_figure(scores, _posterior_name(tracker)))
+    _write(target / "probes.svg", svg)
     last = max(score.n_answers for score in scores)
     rows = _last_scores(scores)
     alt = f"Line charts over the number of answers. After {last}: " + "; ".join(
@@ -291,7 +291,7 @@ def _probe_section(target: Path, scores: Sequence[ProbeScore], tracker: Tracker 
     )
     return (
         "<h2>What the tutor's memory holds</h2>"
-        + picture(figure, "Probes", _PROBES_CAPTION, alt)
+        + picture(svg, "Probes", _PROBES_CAPTION, alt)
         + table(f"After {last} answers; {_posterior_note(tracker)}", _HEAD, rows)
     )
 
@@ -317,9 +317,9 @@ def _show_probes(scores: Sequence[ProbeScore], tracker: Tracker | None, console:
 def _behaviour_section(target: Path, trace: Trace, found: Sequence[Grouping]) -> str:
     parts = ["<h2>What the tutor does</h2>"]
     for grouping in found:
-        figure = behaviour_figure(trace.seen, grouping)
+        svg = to_svg(behaviour_figure(trace.seen, grouping))
         stem = f"actions_by_{grouping.name.replace(' ', '_')}"
-        _write(target / f"{stem}.svg", to_svg(figure))
+        _write(target / f"{stem}.svg", svg)
         caption = (
             "Share of the students who are taught so, step by step; white lines are new lessons. "
             + (
@@ -329,7 +329,7 @@ def _behaviour_section(target: Path, trace: Trace, found: Sequence[Grouping]) ->
             )
         )
         title = "Everybody" if grouping.name == "everybody" else f"By {grouping.name}"
-        parts.append(picture(figure, title, caption, f"Stacked bars: {_alt(trace, grouping)}"))
+        parts.append(picture(svg, title, caption, f"Stacked bars: {_alt(trace, grouping)}"))
     names = action_names(trace.seen.model)
     for lesson in sorted({0, trace.seen.task.n_lessons - 1}):
         rows = [

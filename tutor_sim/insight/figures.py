@@ -97,7 +97,7 @@ def behaviour_figure(seen: Seen, grouping: Grouping) -> Figure:
     n_groups = len(grouping.groups)
     with mpl.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(
-            figsize=(max(6.0, 2.0 + 2.1 * n_groups), 0.8 + 1.9 * len(parts)), layout="constrained"
+            figsize=(max(9.0, 2.0 + 2.1 * n_groups), 0.9 + 1.9 * len(parts)), layout="constrained"
         )
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(parts), n_groups, squeeze=False, sharex=True, sharey=True)
@@ -123,15 +123,16 @@ def behaviour_figure(seen: Seen, grouping: Grouping) -> Figure:
 def _draw_stack(
     row: Sequence[Axes], share: np.ndarray, palette: Sequence[str], n_steps: int
 ) -> None:
-    x = np.arange(share.shape[1]) + 1
+    edges = np.arange(share.shape[1] + 1) + 0.5
     for axes, of_group in zip(row, share, strict=True):
-        bottom = np.zeros(len(x))
+        bottom = np.zeros(len(of_group))
         for c, color in enumerate(palette):
-            axes.bar(x, of_group[:, c], width=1, bottom=bottom, color=color, linewidth=0)
-            bottom += of_group[:, c]
-        for lesson in range(n_steps, len(x), n_steps):
+            top = bottom + of_group[:, c]
+            axes.stairs(top, edges, baseline=bottom, fill=True, color=color, linewidth=0)
+            bottom = top
+        for lesson in range(n_steps, len(share[0]), n_steps):
             axes.axvline(lesson + 0.5, color="white", linewidth=2)
-        axes.set_xlim(0.5, len(x) + 0.5)
+        axes.set_xlim(edges[0], edges[-1])
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))

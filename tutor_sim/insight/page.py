@@ -6,10 +6,6 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from matplotlib.figure import Figure
-
-from tutor_sim.drawing import to_svg
-
 _CSS = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --soft: #595959; --line: #d4d4d4;
   --paper: #ffffff; --card: #f5f6f7; --mark: #0072b2; --alert: #a33c00; --good: #00603f; }
@@ -33,11 +29,12 @@ thead th { border-bottom: 2px solid var(--line); }
 tbody th { font-weight: 400; white-space: nowrap; }
 .stuck { color: var(--alert); font-weight: 700; }
 .learned { color: var(--good); }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(27rem, 1fr)); gap: 1rem; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: .4rem;
   padding: .75rem 1rem; }
 .card p { margin: .4rem 0 0; font-size: .9rem; }
 .card table { width: 100%; }
+.card td { white-space: nowrap; }
 meter { width: 5rem; vertical-align: middle; }
 figure { margin: 1.5rem 0 2.25rem; }
 figure img { display: block; width: 100%; max-width: 60rem; height: auto; background: #fff;
@@ -89,9 +86,9 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> s
     )
 
 
-def picture(figure: Figure, title: str, caption: str, alt: str) -> str:
-    """A figure inside the document, with the words to read it by."""
-    data = base64.b64encode(to_svg(figure).encode()).decode()
+def picture(svg: str, title: str, caption: str, alt: str) -> str:
+    """An SVG picture inside the document, with the words to read it by."""
+    data = base64.b64encode(svg.encode()).decode()
     return (
         f'<figure><h3>{escape(title)}</h3><img alt="{escape(alt)}" '
         f'src="data:image/svg+xml;base64,{data}"><figcaption>{escape(caption)}</figcaption></figure>'

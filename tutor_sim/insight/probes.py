@@ -37,7 +37,7 @@ MASTERY = "mastery now"
 GROUP_MEASURES: dict[str, Callable[[Array, NDArray[np.int64]], float]] = {
     "AUC": group_auc,
     "Brier": brier,
-    "calibration error": calibration_error,
+    "ECE": calibration_error,
 }
 
 
@@ -47,7 +47,7 @@ class ProbeScore(NamedTuple):
     Attributes:
         target: what was to be read: a latent, ``best modality``, ``type`` or ``mastery now``.
         source: ``memory``, ``counts``, ``posterior`` or ``shuffled``.
-        measure: ``R²``, or for groups ``AUC``, ``Brier``, ``calibration error``.
+        measure: ``R²``, or for groups ``AUC``, ``Brier``, ``ECE`` (expected calibration error).
         n_answers: after how many answers.
         value: with the students that the probe was not fitted to; nan where nothing varies.
         low: lower end of its 95 % interval over these students (percentile bootstrap); of the

@@ -31,13 +31,15 @@ def r2(predicted: Array, target: Array) -> float:
 def group_auc(p: Array, group: NDArray[np.int64]) -> float:
     """One group against the rest, mean over the groups that occur (Fawcett 2006).
 
-    0.5 is chance (Pattern Recognition Letters 27(8), section 8).
+    0.5 is chance (Pattern Recognition Letters 27(8), section 8). Probabilities that agree to nine
+    decimals are ties.
 
     Args:
         p: ``(n, G)`` probabilities.
         group: int64 ``(n,)``.
     """
-    each = [auc(p[:, g], (group == g).astype(np.float64)) for g in range(p.shape[1])]
+    rounded = np.round(p, 9)
+    each = [auc(rounded[:, g], (group == g).astype(np.float64)) for g in range(p.shape[1])]
     known = [value for value in each if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
 
