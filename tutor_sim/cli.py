@@ -201,7 +201,7 @@ def insight(
 @app.command()
 def lesson(
     run: RunFolder,
-    student: Annotated[int, typer.Option(min=0, help="which test student, from 0")] = 0,
+    student: Annotated[int, typer.Option(min=1, help="which test student, from 1")] = 1,
     lesson: LessonNumber = None,
     device: Device = "auto",
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import csv
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -133,10 +134,10 @@ def test_a_story_tells_what_happened_and_marks_what_is_hidden() -> None:
     trace = record(tutor, PEOPLE, TASK, n_students=1, seed=4, first_student=5)
     tracker = Tracker.of(PEOPLE, seed=0, n_sampled=1)
     believed = tracker.follow(trace.seen)
-    story = Story(trace, 5, believed, tracker.name, PEOPLE.type_names)
+    story = Story(trace, 6, believed, tracker.name, PEOPLE.type_names)
     text = story_text(story, range(2))
     lines = text.splitlines()
-    assert lines[0] == "Student 5, taught by best_fixed"
+    assert lines[0] == "Student 6, taught by best_fixed"
     assert "by the exact posterior over the 2 kinds of student" in lines[1]
     steps = [line for line in lines if "practice" in line]
     names = [str(PEOPLE.student_model.actions[a]) for a in plan * 2]
@@ -239,7 +240,7 @@ def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_from_end_to_end(run: Path) -> None:
     folder = run / "insight"
-    result = tutor_sim("insight", run, "--students", 60, "--device", "cpu")
+    result = tutor_sim("insight", run, "--students", 40, "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert "posterior over 16 sampled students, an approximation; no ceiling" in result.stdout
     for text in ("ability", "best modality", "mastery now", "most frequent opening", "Projector"):
@@ -268,6 +269,15 @@ def test_the_commands_from_end_to_end(run: Path) -> None:
     assert "5 students after lesson 2 of 2" in result.stdout
     assert len((folder / "class.csv").read_text().splitlines()) == 1 + 5 * 2
     assert "<h3>Student 5</h3>" in (folder / "class.html").read_text()
+    # The third student of the class is the third of the story.
+    story = (folder / "student-3-lesson-2.txt").read_text()
+    told = collections.Counter(re.findall(r"practice (skill_\d) .* (?:wrong|correct)", story))
+    third = [
+        row
+        for row in csv.DictReader(io.StringIO((folder / "class.csv").read_text()))
+        if row["student"] == "3"
+    ]
+    assert {row["skill"]: int(row["attempts"]) for row in third if row["attempts"] != "0"} == told
 
 
 def test_lessons_that_do_not_exist_are_refused(run: Path) -> None:

@@ -251,6 +251,6 @@ def test_who_left_is_not_waited_for() -> None:
 
 def test_students_who_can_only_be_simulated_have_no_class_view(tmp_path: Path) -> None:
     new_student("slow", tmp_path, door=2)
-    people = load_population(tmp_path / "slow_population.yaml")
+    people = load_population(tmp_path / "slow.yaml")
     with pytest.raises(ValueError, match="can only be simulated: it has no belief"):
         Tracker.of(people, seed=0, n_sampled=8)

@@ -97,7 +97,7 @@ def lesson(
 
     Args:
         folder: the run folder.
-        student: place in the test split, from 0.
+        student: which of the test students, from 1; the number it has in a class.
         lesson: which, from 1; None: all.
         device: of PyTorch; ``auto`` is allowed.
         console: for the story.
@@ -109,7 +109,7 @@ def lesson(
     run, tutor, device = _open(folder, device)
     lessons = _lessons(run, lesson)
     population = run.experiment.population
-    trace = _record(run, tutor, device, 1, first_student=student)
+    trace = _record(run, tutor, device, 1, first_student=student - 1)
     tracker = _tracker(run) if population.student_model.is_functional else None
     story = Story(
         trace,

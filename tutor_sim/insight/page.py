@@ -42,7 +42,8 @@ figure img { display: block; width: 100%; max-width: 60rem; height: auto; backgr
 figcaption { max-width: 46rem; margin-top: .5rem; font-size: .9rem; }
 @media print { :root { --ink: #000; --soft: #444; --paper: #fff; --card: #fff; --line: #999;
   --alert: #000; --good: #000; }
-  body { max-width: none; padding: 0; font-size: .8rem; }
+  html { font-size: 65%; }
+  body { max-width: none; padding: 0; }
   figure, .card, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
   .scroll { overflow: visible; } .cards { grid-template-columns: 1fr 1fr; } }
 """

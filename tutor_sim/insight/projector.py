@@ -60,7 +60,7 @@ def _points(trace: Trace) -> dict[str, int]:
 def _metadata(trace: Trace, population: Population, n: int) -> tuple[list[str], list[list[str]]]:
     """Header and a row for each student: place, type, latents that vary, best modality, mastery."""
     latents = {name: value[:n] for name, value in trace.hidden.latents.items()}
-    columns = {"student": [str(i) for i in range(n)]}
+    columns = {"student": [str(i + 1) for i in range(n)]}
     if population.types:
         columns["type"] = [population.type_names[i] for i in latents["type"].tolist()]
     for name, values in traits_of(latents).items():

@@ -18,7 +18,7 @@ class Story(NamedTuple):
 
     Attributes:
         trace: of this student alone.
-        student: place in the test split.
+        student: which of the test students, from 1.
         believed: by whom follows the answers; None: nobody can.
         whose: who believes so, in words.
         type_names: of the population.
