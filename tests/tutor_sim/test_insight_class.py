@@ -171,6 +171,17 @@ def test_expected_mastery_after_a_practice_is_that_of_bkt() -> None:
     torch.testing.assert_close(tracker.posterior.mastery(), before)  # only thought of
 
 
+def test_a_new_topic_is_believed_anew_of_the_same_student() -> None:
+    people = class_of(None, p_slip=0.1, p_guess=0.2)
+    tracker = Tracker.of(people, seed=0, n_sampled=1)
+    believed = tracker.follow(taught(people).seen)
+    by_type = torch.sigmoid(torch.tensor([-2.0, 2.0]) + math.log(0.25 / 0.75))  # p_init is .25
+    p_type = believed.traits["type"][8]
+    expected = (p_type @ by_type.to(p_type)).unsqueeze(-1).expand(-1, 2)
+    torch.testing.assert_close(believed.mastery_before[8].double(), expected, atol=1e-6, rtol=0)
+    assert p_type.std() > 0.1  # what was learned of the student stays
+
+
 def same_answers(actions: list[int], responses: list[int]) -> Seen:
     """One student who was taught and answered so."""
     people = class_of(None, p_slip=0.1, p_guess=0.2)
