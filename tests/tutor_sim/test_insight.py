@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from tutor_agents.best_fixed import BestFixedTutor, FixedSequence
 from tutor_agents.random_tutor import RandomTutor
+from tutor_agents.varibad import VariBADConfig, VariBADLearner
 from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 from tutor_sim.cli import app
@@ -164,6 +165,20 @@ def test_a_story_without_a_belief_tells_the_rest() -> None:
     text = story_text(Story(trace, 0, None, "nobody", PEOPLE.type_names), range(2))
     assert text.count("✓") + text.count("✗") == 6
     assert "believed 0" not in text
+
+
+def test_varibad_tells_its_own_profile() -> None:
+    small = {"n_trials": 8, "minibatches": 2, "hidden_size": 8, "total_steps": 48}
+    tutor = VariBADLearner(VariBADConfig(**small, belief_size=2), PEOPLE, TASK).tutor()
+    trace = record(tutor, PEOPLE, TASK, n_students=1, seed=4)
+    profile = tutor.profile()  # type: ignore[attr-defined]
+    text = story_text(Story(trace, 1, None, "nobody", PEOPLE.type_names), range(2))
+    for i, name in enumerate(profile.names):
+        whole, _, part = name.rstrip("]").partition("[")
+        true = trace.hidden.latents[whole].flatten()[int(part or 0)]
+        told = f"{name}: {profile.mean[0, i]:.2f} ± {profile.sd[0, i]:.2f} | truth {true:.2f}"
+        assert f"{told} (hidden)" in text
+    assert {"ability", "responsiveness[1]"} <= set(profile.names)
 
 
 # -- the projector --------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def story_text(story: Story, lessons: range) -> str:
         for t in range(first, first + seen.task.n_steps):
             lines.append(_step(story, t, names, width, answer))
         lines += _after_lesson(story, first + seen.task.n_steps - 1)
-    return "\n".join([*lines, "", *_who_it_is(story)]) + "\n"
+    return "\n".join([*lines, "", *_who_it_is(story), *_own_profile(story)]) + "\n"
 
 
 def _step(story: Story, t: int, names: list[str], width: int, answer: int) -> str:
@@ -136,6 +136,20 @@ def _who_it_is(story: Story) -> list[str]:
 
 def _numbers(values: list[float]) -> str:
     return ", ".join(f"{value:.2f}" for value in values)
+
+
+def _own_profile(story: Story) -> list[str]:
+    """The same in the tutor's own words, where it has any (VariBAD)."""
+    profile, latents = story.trace.profile, story.trace.hidden.latents
+    if profile is None:
+        return []
+    lines = ["Who the student is, by the tutor's own profile at the end (mean ± SD)"]
+    for i, name in enumerate(profile.names):
+        whole, _, part = name.rstrip("]").partition("[")
+        true = float(latents[whole][0].flatten()[int(part or 0)])
+        told = f"{float(profile.mean[0, i]):.2f} ± {float(profile.sd[0, i]):.2f}"
+        lines.append(f"  {name}: {told} | truth {true:.2f} (hidden)")
+    return lines
 
 
 def _shares(names: tuple[str, ...], shares: list[float]) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tutor_agents.tutor import Oracle, Predicts, Remembers, Trial, Tutor
+from tutor_agents.varibad.tutor import Profile, VariBADTutor
 from tutor_envs.classroom import Classroom, Observation
 from tutor_envs.population import Population, Split, student_indices
 from tutor_envs.student import CORRECT, StudentModel
@@ -86,6 +87,8 @@ class Trace:
             chosen after t answers. None: it cannot be read.
         p_correct: ``(T, n)``, how probable it thought a correct answer to what it chose. None: it
             does not tell.
+        profile: who the students are, in the tutor's own words at the trial's end. None: it has
+            no words for it.
     """
 
     tutor: str
@@ -93,6 +96,7 @@ class Trace:
     hidden: Hidden
     memory: Tensor | None
     p_correct: Tensor | None
+    profile: Profile | None = None
 
 
 def check_remembers(tutor: Tutor) -> Remembers:
@@ -166,6 +170,7 @@ def record(
         hidden=Hidden(latents, torch.stack(before), torch.stack(after)),
         memory=torch.stack(memory) if memory else None,
         p_correct=torch.stack(p_correct) if p_correct else None,
+        profile=tutor.profile() if isinstance(tutor, VariBADTutor) else None,
     )
 
 
