@@ -58,6 +58,9 @@ PopulationName = Annotated[
         metavar="POPULATION", help="a population file, or one that ships", show_default=False
     ),
 ]
+LessonNumber = Annotated[
+    int | None, typer.Option(min=1, help="which lesson, from 1  [default: all]", show_default=False)
+]
 Rounds = Annotated[int, typer.Option(min=1, help="how often everybody is measured, in turns")]
 Peers = Annotated[
     bool, typer.Option("--peers", help="others', too; they need the extra tutor-sim[peers]")
@@ -173,6 +176,62 @@ def evaluate(
 
         commands.evaluate_run(
             run, population=population, n_students=students, device=device, console=_console()
+        )
+
+
+@app.command()
+def insight(
+    run: RunFolder,
+    students: Annotated[
+        int, typer.Option(min=40, help="test students; half of them fit the probes")
+    ] = 1000,
+    device: Device = "auto",
+) -> None:
+    """Show what a run's tutor knows and does.
+
+    What its memory tells of hidden ability, style and knowledge; what it does when and for whom;
+    its memory for TensorBoard's projector. Into RUN/insight.
+    """
+    with _clear_errors():
+        from tutor_sim.insight import command
+
+        command.insight(run, n_students=students, device=device, console=_console())
+
+
+@app.command()
+def lesson(
+    run: RunFolder,
+    student: Annotated[int, typer.Option(min=1, help="which test student, from 1")] = 1,
+    lesson: LessonNumber = None,
+    device: Device = "auto",
+) -> None:
+    """Tell one student's lessons step by step.
+
+    What was taught, answered and believed, and, marked as hidden, what was true.
+    """
+    with _clear_errors():
+        from tutor_sim.insight import command
+
+        command.lesson(run, student=student, lesson=lesson, device=device, console=_console())
+
+
+@app.command("class")
+def class_(
+    run: RunFolder,
+    students: Annotated[int, typer.Option(min=1, help="test students in the class")] = 30,
+    lesson: LessonNumber = None,
+    device: Device = "auto",
+) -> None:
+    """Report on a class as its teacher may see it.
+
+    Who is stuck on what, common gaps, and what would help whom: from answers and belief alone. With
+    --lesson, when that lesson is over; else at the end.
+    """
+    with _clear_errors():
+        from tutor_sim.insight import command
+
+        command.class_view(
+            run, n_students=students, lesson=lesson, device=device, console=_console()
         )
 
 

@@ -12,6 +12,7 @@
 ``tutor/``           the trained tutor, to be taken away
 ``results.parquet``  scores of every tutor, student and lesson; ``summary.json``: their summary
 ``report.html``      the report
+``insight/``         what ``tutor-sim insight``, ``lesson`` and ``class`` found, if they were run
 ===================  ==========================================================================
 
 An experiment with several trainings (``learners``, ``seeds``) has a folder for the comparison, with

@@ -57,3 +57,28 @@ class Oracle(Tutor, Protocol):
     def inform(self, classroom: Classroom) -> None:
         """Given the classroom (its ``truth``) before each trial begins."""
         ...
+
+
+@runtime_checkable
+class Remembers(Tutor, Protocol):
+    """A tutor whose memory can be read, to ask what it knows of its students."""
+
+    def memory(self) -> Tensor:
+        """What it holds of each student, float ``(n, H)``: after ``act``, of all answers so far.
+
+        Raises:
+            ValueError: it holds nothing after all.
+        """
+        ...
+
+
+@runtime_checkable
+class Predicts(Tutor, Protocol):
+    """A tutor that tells how it expects its students to answer."""
+
+    def p_responses(self) -> Tensor | None:
+        """``(n, A, R)``: after ``act``, the probability of each response to every action.
+
+        None: it was not trained to tell.
+        """
+        ...

@@ -33,6 +33,9 @@ COMMANDS = [
     "check-realism",
     "check-student",
     "new",
+    "insight",
+    "lesson",
+    "class",
 ]
 HEAVY = ["torch", "gymnasium", "matplotlib", "numpy", "scipy", "pyarrow", "yaml"]
 

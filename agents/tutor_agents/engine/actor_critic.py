@@ -64,6 +64,11 @@ class ActorCritic(nn.Module):
             self.critic.initialise()
         self.to(classroom.device)
 
+    @property
+    def trained_belief(self) -> BeliefHead | None:
+        """The belief head; None where it is not trained."""
+        return self.belief if self.config.belief_weight > 0 else None
+
     def roll_out(self, students: Tensor) -> Rollout:
         """Whole trials with these students."""
         mine = roll_out(

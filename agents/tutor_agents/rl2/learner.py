@@ -78,7 +78,8 @@ class RL2Learner(TrialLearner):
     # -- for the laboratory -------------------------------------------------------------------
     def tutor(self) -> MemoryTutor:
         """The greedy tutor with the current weights (a live view)."""
-        return MemoryTutor(self.actor, "rl2", self.population.student_model)
+        model, belief = self.population.student_model, self._networks.trained_belief
+        return MemoryTutor(self.actor, "rl2", model, belief=belief)
 
     def counters(self) -> dict[str, int]:
         """Progress, with its unit in the name."""

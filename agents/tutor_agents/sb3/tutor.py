@@ -140,6 +140,16 @@ class SB3Tutor:
     def observe(self, action: Tensor, observation: Observation) -> None:
         """Nothing: the outcome comes with the next observation."""
 
+    def memory(self) -> Tensor:
+        """Output and cell of recurrent PPO's LSTM, ``(n, 2 H)``; after ``act``, of all answers.
+
+        Raises:
+            ValueError: another algorithm, which remembers nothing.
+        """
+        if self.shape.algorithm != "sb3_recurrent_ppo":
+            raise ValueError(f"tutor `{self.name}` carries no memory through a trial")
+        return torch.cat([part[0] for part in self._memory], dim=-1)
+
     def export(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The tutor to take away; see :func:`tutor_agents.exported.describe`."""
         description = describe(KIND, self.name, self._model)

@@ -73,6 +73,10 @@ class VariBADTutor:
             self._t = shape.n_trial_steps
             self._state = self.policy.believe(inputs, self._t, self._state)
 
+    def memory(self) -> Tensor:
+        """Mean and log-variance of the belief, ``(n, 2 L)``; after ``act``, of all answers."""
+        return self._state["belief"]
+
     @torch.no_grad()
     def profile(self) -> Profile:
         """Who the students are, from all that was taken in so far in this trial.
