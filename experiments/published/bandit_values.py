@@ -1,11 +1,11 @@
 """Exact values of Bernoulli bandits with a uniform prior: optimum, policies, indices, a bound.
 
-What is known of an arm after s successes and f failures is Beta(1 + s, 1 + f), with mean
-``(s + 1) / (s + f + 2)``. Arms are alike, so what is known of a bandit is the multiset of the pulled
-arms' (s, f) and the number of arms not pulled yet. With ten pulls there are some four thousand such
+What is known of an arm after s successes and f failures is Beta(1 + s, 1 + f), with mean ``(s + 1)
+/ (s + f + 2)``. Arms are alike, so what is known of a bandit is the multiset of the pulled arms'
+(s, f) and the number of arms not pulled yet. With ten pulls there are some four thousand such
 states whatever the number of arms, and dynamic programming over them is exact. With a hundred there
-are too many; there stand the finite-horizon Gittins index, which looks at one arm at a time, and the
-bound of the Lagrangian relaxation, above which no tutor can be.
+are too many; there stand the finite-horizon Gittins index, which looks at one arm at a time, and
+the bound of the Lagrangian relaxation, above which no tutor can be.
 """
 
 from __future__ import annotations
@@ -201,10 +201,10 @@ def calibrate(n_pulls: int, grid: Array, discount: float = 1.0) -> Calibration:
     """The finite-horizon Gittins index of every arm, by calibration.
 
     The index of an arm with h pulls left is the success probability of a known arm for which it is
-    all the same to go on with this arm for a pull (and as long as is best) or to change to the known
-    arm for good (Gittins 1979, "Bandit processes and dynamic allocation indices", JRSS B 41; for a
-    finite horizon: Nino-Mora 2011, "Computing a classic index for finite-horizon bandits", INFORMS
-    J. Comput. 23(2)). For every known arm of the grid the stopping problem ::
+    all the same to go on with this arm for a pull (and as long as is best) or to change to the
+    known arm for good (Gittins 1979, "Bandit processes and dynamic allocation indices", JRSS B 41;
+    for a finite horizon: Nino-Mora 2011, "Computing a classic index for finite-horizon bandits",
+    INFORMS J. Comput. 23(2)). For every known arm of the grid the stopping problem ::
 
         V_h(s, f) = max( known (1 + g + ... + g**(h-1)),
                          p (1 + g V_{h-1}(s+1, f)) + (1 - p) g V_{h-1}(s, f+1) )
@@ -259,9 +259,9 @@ def relaxation_bound(n_arms: int, n_pulls: int, calibration: Calibration) -> flo
     """No tutor can expect more successes than this.
 
     If it is enough to make n pulls *on average*, each may be charged with a price instead, and the
-    arms fall apart: ``min over prices of n price + K (V_n(0, 0) - n price)``, where V is the value of
-    the stopping problem with the price as the known arm (Whittle 1980, "Multi-armed bandits and the
-    Gittins index", JRSS B 42, for the relaxation).
+    arms fall apart: ``min over prices of n price + K (V_n(0, 0) - n price)``, where V is the value
+    of the stopping problem with the price as the known arm (the relaxation of Whittle 1988,
+    "Restless bandits: activity allocation in a changing world", J. Appl. Probab. 25A).
     """
     cost = n_pulls * calibration.grid
     return float((cost + n_arms * (calibration.start - cost)).min())

@@ -1,8 +1,8 @@
 """The bandit table of RL² (Duan et al. 2016), ours beside theirs, and beside the optimum.
 
-    python experiments/published/bandits.py                        # all: a quarter of an hour
+    python experiments/published/bandits.py                        # all: ten minutes
     python experiments/published/bandits.py --seeds 0              # without training: a minute
-    python experiments/published/bandits.py --setup 5x10           # one row group: three minutes
+    python experiments/published/bandits.py --setup 5x10           # one part: three minutes
 
 K arms succeed with probabilities drawn from a uniform prior; n pulls; the score is the number of
 successes. The optimum of ten pulls is computed exactly, and so is what every heuristic gets. Of a
@@ -10,13 +10,14 @@ hundred pulls the optimum is out of reach: there are the finite-horizon Gittins 
 optimal to the last digit with ten pulls, but need not be), a bound that no tutor exceeds, and
 heuristics on fresh bandits, the same for all.
 
-RL² is trained as ``bandit_KxN.yaml`` says (``tutor-sim compare`` runs the same files). The checkpoint
-is selected on validation bandits, and scored on fresh ones; of ten pulls by what each of its actions
-loses against the exact optimum (the performance difference lemma, see tutor_sim/regret.py).
+RL² is trained as ``bandit_KxN.yaml`` says (``tutor-sim compare`` runs the same files). The
+checkpoint is selected on validation bandits, and scored on fresh ones; of ten pulls by what each of
+its actions loses against the exact optimum (the performance difference lemma, see
+tutor_sim/regret.py).
 
-Theirs: table 1 of the paper as the README of the reimplementation lucaslingle/pytorch_rl2 repeats it;
-neither gives intervals. Their Gittins index is an approximation of the discounted one, their UCB1
-and greedy are tuned in ways that our source does not tell.
+Theirs: table 1 of the paper as the README of the reimplementation lucaslingle/pytorch_rl2 repeats
+it; intervals are not given there, nor how their Gittins index, UCB1 and greedy were computed and
+tuned (from memory: an approximation of the discounted index, and the best of several settings).
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ def exact_rows(setup: Setup, calibration: Calibration) -> list[Row]:
             "gittins",
             bandit.value_of(by_index(index)),
             theirs.gittins,
-            "finite horizon; theirs discounted",
+            "finite horizon; theirs not said",
         ),
         Row(
             "ucb, tuned", widths[width], theirs.ucb, f"ours from the posterior mean, width {width}"
@@ -237,7 +238,7 @@ def simulated_rows(setup: Setup, calibration: Calibration) -> list[Row]:
         (
             Counting("gittins", setup, gittins(calibration)),
             theirs.gittins,
-            "finite horizon; theirs discounted",
+            "finite horizon; theirs not said",
         ),
         (
             Counting("ucb, tuned", setup, prior_ucb(width)),

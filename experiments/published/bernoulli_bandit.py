@@ -2,8 +2,8 @@
 
 Arm k succeeds with a hidden probability ``p_success[k]``, drawn from a uniform prior once per trial
 (Duan et al. 2016, "RL²: fast reinforcement learning via slow reinforcement learning", arXiv
-1611.02779, section 3.1); a pull changes nothing else. An arm is a skill that is practised in one way,
-an answer is the arm's reward, and the post-test score is the number of successes so far out of
+1611.02779, section 3.1); a pull changes nothing else. An arm is a skill that is practised in one
+way, an answer is the arm's reward, and the post-test score is the number of successes so far out of
 ``n_pulls``: with ``reward: {score: post_test, scale: n_pulls}`` a trial's return is the number of
 successes.
 

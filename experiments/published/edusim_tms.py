@@ -3,16 +3,16 @@
     python experiments/published/edusim_tms.py              # under a minute
     python experiments/published/edusim_tms.py --seeds 0    # without training: some seconds
 
-The transition-matrix student of Tang et al. (2019) as EduSim ships it: skill 1 builds on skill 0, the
-two materials teach with probabilities .6 and .7, students begin with nothing or with skill 0, equally
-often; two steps; the reward is the number of skills gained.
+The transition-matrix student of Tang et al. (2019) as EduSim ships it: skill 1 builds on skill 0,
+the two materials teach with probabilities .6 and .7, students begin with nothing or with skill 0,
+equally often; two steps; the reward is the number of skills gained.
 
-Theirs: EduSim's stored notebook gives the random policy, .5966 over 10,000 episodes; the other values
-were recomputed from its tables by others. In EduSim a tutor may see the knowledge state itself; ours
-sees answers, so between the two stand the optimum over beliefs with clean answers, and with answers
-through DINA items. EduSim draws slip and guess of each item from U(.1, .3); here both are .2, which is
-the same: with two steps only the first answer can be used, its probability is linear in slip and
-guess, and so their means are all that matters.
+Theirs: EduSim's stored notebook gives the random policy, .5966 over 10,000 episodes; the other
+values were recomputed from its tables by others. In EduSim a tutor may see the knowledge state
+itself; ours sees answers, so between the two stand the optimum over beliefs with clean answers, and
+with answers through DINA items. EduSim draws slip and guess of each item from U(.1, .3); here both
+are .2, which is the same: with two steps only the first answer can be used, its probability is
+linear in slip and guess, and so their means are all that matters.
 
 Values of learned tutors are exact but for which beliefs come up (tutor_sim/regret.py).
 """

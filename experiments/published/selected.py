@@ -1,4 +1,4 @@
-"""Training as the programs of this folder need it: the checkpoint is selected on validation students."""
+"""Training for the programs of this folder: the checkpoint is selected on validation students."""
 
 from __future__ import annotations
 
