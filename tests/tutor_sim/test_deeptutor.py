@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -12,16 +9,12 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "deeptutor.py"
+from published import load_published
 
 
 @pytest.fixture(scope="module")
 def deeptutor() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("deeptutor", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["deeptutor"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_published("deeptutor")
 
 
 @pytest.mark.parametrize("env", ["EFC", "HLR"])
@@ -36,6 +29,50 @@ def test_random_and_lowest_recall_are_reproduced(deeptutor, env):
             row = deeptutor.compare(rewards[tutor][name], rewards["random"][name], published)
             assert abs(row.difference) < 3, (env, name, tutor, row)
             assert abs(row.gain_difference) < 3, (env, name, tutor, row)
+
+
+def test_what_is_tuned_is_reproduced(deeptutor):
+    """HLR, where what Threshold knows of the next delay is worth a fifth of its gain."""
+    rewards = {
+        tutor: deeptutor.play("HLR", tutor, n_students=10, n_episodes=2, seed=0)
+        for tutor in ("random", "leitner", "threshold")
+    }
+    for name in ("L", "LL"):
+        for tutor in rewards:
+            published = deeptutor.PUBLISHED["HLR", name][tutor]
+            row = deeptutor.compare(rewards[tutor][name], rewards["random"][name], published)
+            assert abs(row.difference) < 3, (name, tutor, row)
+            assert abs(row.gain_difference) < 3, (name, tutor, row)
+
+
+def test_leitner_goes_by_its_queues(deeptutor):
+    tutor = deeptutor.Leitner(torch.tensor([0.5]), 4)
+    recall = torch.zeros(1, 4, dtype=torch.float64)
+
+    def review(u: float, correct: bool) -> int:
+        item = tutor.choose(recall, torch.tensor([[u, 0.0]]))
+        tutor.see(item, torch.tensor([correct]), torch.zeros(1, 2))
+        return item.item()
+
+    # the reset shows item 2, wrongly answered: never below queue 1
+    tutor.see(torch.tensor([2]), torch.tensor([False]), torch.zeros(1, 2))
+    assert review(0.4, True) == 0  # u < .5: new, to queue 1
+    assert review(0.6, True) == 2  # queue 1, first come: to queue 2
+    assert review(0.4, False) == 1  # new, to queue 1, behind item 0
+    # queues 1 and 2 by 1 : 1 / sqrt(2), so queue 1 up to u = .5 + .5 * .5858 = .7929
+    assert review(0.80, True) == 2  # queue 2: to queue 3
+    # queues 1 and 3 by 1 : 1 / sqrt(3): queue 1 up to .5 + .5 * .634 = .817
+    assert review(0.81, True) == 0  # to queue 2
+    assert review(0.4, True) == 3  # the last new one
+    # nothing is new: queues 1, 2 and 3 by 1 : .7071 : .5774, up to .4377, .7473 and 1
+    assert review(0.43, True) == 1
+    assert review(0.76, True) == 2
+
+
+def test_threshold_reviews_the_nearest(deeptutor):
+    tutor = deeptutor.Threshold(torch.tensor([0.5, 0.95]))
+    recall = torch.tensor([[0.1, 0.45, 0.6], [0.1, 0.45, 0.6]])
+    assert tutor.choose(recall, torch.zeros(2, 2)).tolist() == [1, 2]
 
 
 def test_a_comparison_by_hand(deeptutor):
@@ -74,5 +111,5 @@ def test_the_script_prints_every_cell(deeptutor):
     assert result.exit_code == 0, result.output
     rows = [line.split()[:2] for line in result.output.splitlines()[1:]]
     cells = [f"{env}-{name}" for env in ("EFC", "HLR") for name in ("L", "LL")]
-    tutors = ("random", "supermnemo", "lowest_recall")
+    tutors = ("random", "leitner", "supermnemo", "threshold", "lowest_recall")
     assert rows == [[cell, tutor] for cell in cells for tutor in tutors]
