@@ -157,6 +157,7 @@ def compare(
                 split=Split.TEST,
                 role=role if same or role is not Role.OPTIMUM else Role.BASELINE,
                 device=device,
+                delays_days=experiment.evaluation.delays_days,
             )
             evaluation = teach(tutor)
             if role is Role.LEARNED:
@@ -173,7 +174,12 @@ def compare(
     if not evaluations:
         raise ValueError("`tutors` must name at least one tutor that can be evaluated, got none.")
     exact = experiment.reference_values if same else None
-    summary = summarise(evaluations, exact=exact, costs=_costs(learned))
+    summary = summarise(
+        evaluations,
+        exact=exact,
+        costs=_costs(learned),
+        discount=experiment.evaluation.discount,
+    )
     shown = pictures(evaluations, summary, _learning_curves(learned))
     notes += adaptation_notes(evaluations, unadapted) + _notes(evaluations, summary)
     write_results(folder / RESULTS_FILE, [*evaluations, *unadapted])

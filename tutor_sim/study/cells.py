@@ -243,6 +243,7 @@ def _run(run: Run, log: Console) -> tuple[float, str]:
         seed=experiment.evaluation.seed,
         role=role,
         device=_DEVICE,
+        delays_days=experiment.evaluation.delays_days,
     )
     save_evaluation(run.folder / EVALUATION_FILE, evaluation, fingerprint(experiment))
     return evaluation.score, ""
