@@ -108,4 +108,5 @@ def cumulative_regret(progress: ArrayLike, reference: ArrayLike) -> Array:
 def regret_points(n_actions: int) -> list[int]:
     """Numbers of actions after which regret is told: 1, 2, 5, 10, 20, ... and the last."""
     steps = [m * 10**e for e in range(len(str(n_actions))) for m in (1, 2, 5)]
-    return [step for step in steps if step < n_actions][1 - _MAX_POINTS :] + [n_actions]
+    before = [step for step in steps if step < n_actions]
+    return [*before[1 - _MAX_POINTS :], n_actions]

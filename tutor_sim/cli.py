@@ -90,6 +90,14 @@ class Kind(enum.StrEnum):
     POPULATIONS = "populations"
 
 
+class Table(enum.StrEnum):
+    """Further tables of an evaluation."""
+
+    LEARNING = "learning"
+    EQUITY = "equity"
+    REGRET = "regret"
+
+
 class KnowledgeComponent(enum.StrEnum):
     """What is one skill of a log."""
 
@@ -162,6 +170,9 @@ def evaluate(
         str | None, typer.Option(help="a variant of the run's population, or a population file")
     ] = None,
     students: Annotated[int | None, typer.Option(min=2, help="number of test students")] = None,
+    show: Annotated[
+        list[Table] | None, typer.Option(help="a further table of the report; repeatable")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Evaluate a run's tutor again.
@@ -172,7 +183,12 @@ def evaluate(
         from tutor_sim import commands
 
         commands.evaluate_run(
-            run, population=population, n_students=students, device=device, console=_console()
+            run,
+            population=population,
+            n_students=students,
+            show=[table.value for table in show or []],
+            device=device,
+            console=_console(),
         )
 
 

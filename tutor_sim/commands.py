@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -300,6 +300,7 @@ def evaluate_run(
     *,
     population: str | None,
     n_students: int | None,
+    show: Collection[str],
     device: str,
     console: Console,
 ) -> ComparisonResult:
@@ -310,6 +311,7 @@ def evaluate_run(
         population: a variant of the run's population, a population that ships with the
             environments, or the path of a population file.
         n_students: test students; as the experiment says unless given.
+        show: further tables: ``learning``, ``equity``, ``regret``.
         device: of PyTorch; ``auto`` is allowed.
         console: for results.
 
@@ -337,6 +339,7 @@ def evaluate_run(
         n_students=n_students,
         device=device,
         console=console,
+        show=show,
     )
     console.print(Text(f"report: {result.report}"), soft_wrap=True)
     return result

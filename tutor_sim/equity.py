@@ -15,9 +15,9 @@ The **gap** of ability is the mean outcome of the highest group less that of the
 groupings have no order, so their gap is that of the best group less the worst one. Looking for the
 best and the worst in the same numbers that are then compared would find a gap between groups that
 are alike, so students are halved: the pair is chosen in one half and compared in the other, and
-the other way round (cross-fitting; Chernozhukov et al. 2018, Econometrics Journal 21, C1-C68). Alike
-groups have a gap of 0 on average; where groups are hard to tell apart, the gap comes out too small
-rather than too large.
+the other way round (cross-fitting; Chernozhukov et al. 2018, Econometrics Journal 21, C1-C68).
+Alike groups have a gap of 0 on average; where groups are hard to tell apart, the gap comes out too
+small rather than too large.
 
 A tutor **widens** the gap by its gap less that of a reference: the random tutor with the same
 students, or the pre-test. Intervals are of each student's influence on the difference of two means
@@ -35,7 +35,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tutor_sim.evaluation import Evaluation, Role, by_tutor
-from tutor_sim.statistics import Array, Estimate, mean_interval, paired_difference, undefined
+from tutor_sim.measures import mean_estimate
+from tutor_sim.statistics import Array, Estimate, undefined
 
 Kind = Literal["ability", "style", "type"]
 
@@ -171,7 +172,7 @@ def style_groups(responsiveness: ArrayLike, modalities: Sequence[str]) -> Groups
 
 def _without_small(kind: Kind, names: Sequence[str], member: NDArray[np.int64]) -> Groups:
     sizes = np.bincount(member, minlength=len(names))
-    kept = np.flatnonzero(sizes >= MIN_STUDENTS)
+    kept = [g for g, size in enumerate(sizes) if size >= MIN_STUDENTS]
     place = np.full(len(names), -1)
     place[kept] = np.arange(len(kept))
     return Groups(kind, tuple(names[i] for i in kept), place[member])
@@ -243,7 +244,7 @@ def _by_groups(evaluations: Sequence[Evaluation], groups: Groups, random: str) -
         groups=groups.names,
         n_students=tuple(int((groups.member == g).sum()) for g in range(len(groups.names))),
         pre_test=_of_groups(pre, groups),
-        pre_test_gap=mean_interval(gap_contributions(pre, groups)),
+        pre_test_gap=mean_estimate(gap_contributions(pre, groups)),
         tutors=tuple(_of_tutor(group, groups, reference) for group in tutors.values()),
     )
 
@@ -255,14 +256,10 @@ def _outcome(group: Sequence[Evaluation], point: int) -> Array:
 
 
 def _of_groups(outcome: Array, groups: Groups) -> tuple[Estimate, ...]:
-    return tuple(
-        mean_interval(outcome[..., groups.member == g]) for g in range(len(groups.names))
-    )
+    return tuple(mean_estimate(outcome[..., groups.member == g]) for g in range(len(groups.names)))
 
 
-def _of_tutor(
-    group: Sequence[Evaluation], groups: Groups, reference: Array | None
-) -> TutorEquity:
+def _of_tutor(group: Sequence[Evaluation], groups: Groups, reference: Array | None) -> TutorEquity:
     outcome, pre = _outcome(group, -1), _outcome(group, 0)
     outcomes = _of_groups(outcome, groups)
     means = [estimate.value for estimate in outcomes]
@@ -273,11 +270,11 @@ def _of_tutor(
         outcomes=outcomes,
         best=groups.names[int(np.argmax(means))],
         worst=groups.names[int(np.argmin(means))],
-        gap=mean_interval(gap),
-        versus_pre_test=paired_difference(gap, gap_contributions(pre, groups)),
+        gap=mean_estimate(gap),
+        versus_pre_test=mean_estimate(gap - gap_contributions(pre, groups)),
         versus_random=(
             undefined("needs the tutor `random`")
             if reference is None
-            else paired_difference(gap, gap_contributions(reference, groups))
+            else mean_estimate(gap - gap_contributions(reference, groups))
         ),
     )

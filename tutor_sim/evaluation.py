@@ -352,7 +352,8 @@ def _by_delay(retained: Sequence[Tensor], n_lessons: int, like: Tensor) -> Tenso
     """From lesson after lesson, each with its delays, to ``(D, K, n)``."""
     if not retained:
         return like.new_zeros(0, n_lessons, len(like))
-    return torch.stack(list(retained)).unflatten(0, (n_lessons, -1)).transpose(0, 1)
+    by_lesson = torch.stack(list(retained)).reshape(n_lessons, -1, len(like))
+    return by_lesson.transpose(0, 1)
 
 
 def _now_s(device: torch.device) -> float:

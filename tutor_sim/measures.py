@@ -5,6 +5,9 @@ they are independent of the score that the task pays for. Every measure is first
 lessons of a student, so that intervals are over students (:mod:`tutor_sim.statistics`). A student
 who has left counts with 0 in lessons that did not take place.
 
+Intervals of these means are t-intervals, with several seeds the closed form of the two-level
+bootstrap (:func:`tutor_sim.statistics.seed_band`): there are many of them, and they cost nothing.
+
 Arrays end in the students: ``(..., n)``; K lessons of T teaching actions, S training seeds.
 """
 
@@ -23,7 +26,6 @@ from tutor_sim.statistics import (
     Estimate,
     Reference,
     fraction,
-    mean_interval,
     seed_band,
     undefined,
 )
@@ -115,31 +117,41 @@ def learning_measures(
     gains = student_gains(pre, post)
     has_room = ~np.isnan(gains).any(axis=0)
     return LearningMeasures(
-        pre_test=mean_interval(pre.mean(axis=1)),
-        post_test=mean_interval(post.mean(axis=1)),
+        pre_test=mean_estimate(pre.mean(axis=1)),
+        post_test=mean_estimate(post.mean(axis=1)),
         normalised_gain=normalised_gain(pre.mean(axis=(0, 1)), post.mean(axis=1)),
         student_gain=(
-            mean_interval(gains[:, has_room])
+            mean_estimate(gains[:, has_room])
             if has_room.any()
             else undefined("every pre-test is 1")
         ),
         n_without_room=int((~has_room).sum()),
-        mastered=mean_interval(mastered[:, :, -1].mean(axis=1)),
+        mastered=mean_estimate(mastered[:, :, -1].mean(axis=1)),
         n_skills=n_skills,
         mastery_threshold=task.reward.mastery_threshold,
         time_to_mastery={
             name: time_to_mastery(mastered, math.ceil(share * n_skills))
             for name, share in SHARES.items()
         },
-        mean_recall=mean_interval(post_test[:, :, 1:].mean(axis=(1, 2))),
+        mean_recall=mean_estimate(post_test[:, :, 1:].mean(axis=(1, 2))),
         retention={
-            f"{days:g}": mean_interval(retained[:, i].mean(axis=1))
+            f"{days:g}": mean_estimate(retained[:, i].mean(axis=1))
             for i, days in enumerate(first.delays_days)
         },
-        total_reward=mean_interval(scores.sum(axis=-1)),
-        discounted_reward=mean_interval(discounted_reward(scores, task.n_steps, discount)),
+        total_reward=mean_estimate(scores.sum(axis=-1)),
+        discounted_reward=mean_estimate(discounted_reward(scores, task.n_steps, discount)),
         discount=discount,
     )
+
+
+def mean_estimate(values: ArrayLike) -> Estimate:
+    """Mean over students, and seeds if there are several, with its 95 % interval.
+
+    Args:
+        values: ``(n,)`` or ``(S, n)``.
+    """
+    mean, low, high = (float(part) for part in seed_band(np.atleast_2d(values)))
+    return Estimate(mean, low, high, "one student: no interval" if math.isnan(low) else "")
 
 
 # -- gains ----------------------------------------------------------------------------------------
@@ -218,9 +230,9 @@ def time_to_mastery(mastered: NDArray[np.int16], n_needed: int) -> TimeToMastery
     reached_by = (steps[:, :, None] <= np.arange(n_steps + 1)[:, None]).mean(axis=1)
     return TimeToMastery(
         n_skills=n_needed,
-        reached=mean_interval(np.isfinite(steps).mean(axis=1)),
+        reached=mean_estimate(np.isfinite(steps).mean(axis=1)),
         median=_median(*seed_band(reached_by)),
-        restricted_mean=mean_interval(np.minimum(steps, n_steps).mean(axis=1)),
+        restricted_mean=mean_estimate(np.minimum(steps, n_steps).mean(axis=1)),
     )
 
 

@@ -19,7 +19,7 @@ from tutor_sim.adaptation import (
 )
 from tutor_sim.equity import Equity, equity
 from tutor_sim.evaluation import DISCOUNT, Evaluation, Role, by_tutor
-from tutor_sim.measures import LearningMeasures, learning_measures
+from tutor_sim.measures import LearningMeasures, learning_measures, mean_estimate
 from tutor_sim.statistics import (
     Array,
     Estimate,
@@ -414,13 +414,13 @@ def _cumulative_regret(
     at = np.array([point - 1 for point in points])
     lost = np.stack(
         [
-            cumulative_regret(e.progress, optimum.progress)[:, 1:].reshape(
-                task.n_trial_steps, -1
-            )[at]
+            cumulative_regret(e.progress, optimum.progress)[:, 1:].reshape(task.n_trial_steps, -1)[
+                at
+            ]
             for e in group
         ]
     )
-    return {str(point): mean_interval(lost[:, i]) for i, point in enumerate(points)}
+    return {str(point): mean_estimate(lost[:, i]) for i, point in enumerate(points)}
 
 
 def _regret(scores: Array, references: Mapping[str, Reference]) -> Estimate:
