@@ -193,6 +193,26 @@ def evaluate(
 
 
 @app.command()
+def adapt(
+    run: RunFolder,
+    tutor: Annotated[
+        list[str] | None,
+        typer.Option(help="which tutor; repeatable  [default: the learned ones, else all]"),
+    ] = None,
+    students: Annotated[int | None, typer.Option(min=2, help="number of test students")] = None,
+    device: Device = "auto",
+) -> None:
+    """Tell what a student's first answers are worth to a run's tutors.
+
+    Each teaches again and forgets everything once, after 1, 2, 4, ... answers or whole lessons.
+    """
+    with _clear_errors():
+        from tutor_sim.first_answers_command import adapt_run
+
+        adapt_run(run, tutors=tutor or [], n_students=students, device=device, console=_console())
+
+
+@app.command()
 def resume(run: RunFolder, device: Device = "auto") -> None:
     """Go on with a stopped or killed run.
 

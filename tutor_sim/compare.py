@@ -22,7 +22,7 @@ from tutor_sim.adapting import SUFFIX, Adapting, adaptation_notes
 from tutor_sim.config import Experiment, TutorSpec
 from tutor_sim.evaluation import Evaluation, Role, evaluate
 from tutor_sim.figures import LearningPoint, score_label
-from tutor_sim.learning_table import equity_notes, equity_tables, learning_table
+from tutor_sim.learning_table import equity_notes, equity_tables, learning_tables
 from tutor_sim.pictures import Picture, has_preferences, pictures
 from tutor_sim.report import STYLES_ARE_CONTESTED, Report, write_report
 from tutor_sim.results import write_results, write_summary
@@ -393,7 +393,7 @@ def _print(
 def _further_tables(summary: Summary, show: Collection[str], width: int) -> Iterator[Table]:
     """What is asked for, and there."""
     if "learning" in show:
-        yield learning_table(summary, width=width)
+        yield from learning_tables(summary, width=width)
     if "regret" in show and summary.lesson_reference is not None:
         yield regret_table(summary, width=width)
     if "equity" in show:

@@ -48,6 +48,11 @@ _MAX_SEED_LINES = 3
 """Learners up to which the picture of learning has a line for each seed."""
 _MAX_GROUP_NAMES = 5
 """Groups up to which deciles are called so on the axis."""
+_GROUP_LABELS = {
+    "ability": "students by ability, the lowest on the left",
+    "style": "students by the modality they respond best to",
+    "type": "students by type",
+}
 _DODGE = 0.6
 """Width in lessons over which the learned tutors' dots stand side by side."""
 _SCORE_NAMES = {
@@ -435,11 +440,13 @@ def outcomes_by_group(division: Equity) -> Figure:
                 axes.plot(x, mean, marker="o", markersize=3, **style._asdict())
             else:
                 place = x + _DODGE * ((row + 0.5) / len(rows) - 0.5)
-                axes.plot(place, mean, "o", markersize=5, color=style.color, zorder=style.zorder)
+                fill = "white" if style is before else style.color
+                axes.plot(place, mean, "o", ms=5, color=style.color, mfc=fill, zorder=style.zorder)
                 axes.vlines(place, low, high, color=style.color, linewidth=1.4)
             ends.append(LineEnd(float(mean[-1]), f"{name}  {mean[-1]:#.3g}", style.color))
         axes.set_xticks(x, [_wrapped(name, len(x)) for name in division.groups])
         axes.set_xlim(-0.4, len(x) - 0.6)
+        axes.set_xlabel(_GROUP_LABELS[division.kind])
         axes.set_ylabel("expected post-test at the end of a lesson")
         label_ends(axes, ends)
         return figure

@@ -27,12 +27,36 @@ LEARNING = (
 
 
 # -- learning measures ----------------------------------------------------------------------------
-def learning_columns(summary: Summary) -> list[Column]:
-    """What students learned; the first column names the tutor."""
+def learning_parts(summary: Summary) -> list[tuple[str, str, list[Column]]]:
+    """Title, caption and columns of each table; the first column names the tutor.
+
+    Retention is left out where nothing is forgotten, or nobody was asked.
+    """
     measures = [line.measures for line in summary.tutors if line.measures is not None]
+    if not measures:
+        return []
+    parts = [
+        ("What students learned", LEARNING, _score_columns(measures)),
+        (
+            "Mastery",
+            "Skills mastered in a lesson, and teaching actions until they were; ∞: fewer than half "
+            "of the lessons get there.",
+            _mastery_columns(measures[0]),
+        ),
+    ]
+    if any(m.forgets for m in measures):
+        caption = "Expected post-test after so many days without teaching."
+        parts.append(("Retention", caption, _retention_columns(measures[0])))
+    return [(title, caption, [_TUTOR, *columns]) for title, caption, columns in parts]
+
+
+_TUTOR = Column("tutor", "", tutor_name, 0)
+
+
+def _score_columns(measures: Sequence[LearningMeasures]) -> list[Column]:
     first = measures[0]
-    found = [
-        Column("tutor", "", tutor_name, 0),
+    n = decimals([m.total_reward for m in measures])
+    return [
         _measured(
             "post-test",
             f"Expected post-test at the end of a lesson; before it, {first.pre_test}.",
@@ -51,39 +75,36 @@ def learning_columns(summary: Summary) -> list[Column]:
             "Average of the students' own normalised gains; a student whose every pre-test is 1 "
             f"has none (here {first.n_without_room:,}).",
             lambda m: m.student_gain,
-            9,
+            6,
         ),
-        _measured(
-            f"mastered of {first.n_skills}",
-            f"Skills with a mastery of at least {first.mastery_threshold:g} at the lesson's end.",
-            lambda m: m.mastered,
-            3,
-            2,
-        ),
-    ]
-    found += _time_columns(first)
-    found.append(
         _measured(
             "mean recall",
             "Expected post-test averaged over the lesson's actions.",
             lambda m: m.mean_recall,
-            6,
-        )
-    )
-    if any(m.forgets for m in measures):
-        found += _retention_columns(first)
-    n = decimals([m.total_reward for m in measures])
-    return [
-        *found,
-        _measured("reward", "Sum of the scores of a trial.", lambda m: m.total_reward, 7, n),
+            3,
+        ),
+        _measured("reward", "Sum of the scores of a trial.", lambda m: m.total_reward, 4, n),
         _measured(
             "discounted",
             f"The same, discounted by {first.discount:g} for each teaching action; a score is paid "
             "with the last action of its lesson.",
             lambda m: m.discounted_reward,
-            8,
+            5,
             n,
         ),
+    ]
+
+
+def _mastery_columns(first: LearningMeasures) -> list[Column]:
+    return [
+        _measured(
+            f"mastered of {first.n_skills}",
+            f"Skills with a mastery of at least {first.mastery_threshold:g} at the lesson's end.",
+            lambda m: m.mastered,
+            1,
+            2,
+        ),
+        *_time_columns(first),
     ]
 
 
@@ -147,9 +168,12 @@ def _retention_columns(first: LearningMeasures) -> list[Column]:
     ]
 
 
-def learning_table(summary: Summary, *, width: int) -> Table:
+def learning_tables(summary: Summary, *, width: int) -> list[Table]:
     """For a terminal; where it is narrow, columns are left out and named."""
-    return _fitted("What students learned", learning_columns(summary), summary, width, LEARNING)
+    return [
+        _fitted(title, columns, summary, width, caption)
+        for title, caption, columns in learning_parts(summary)
+    ]
 
 
 # -- equity ---------------------------------------------------------------------------------------
@@ -163,7 +187,7 @@ def equity_columns(division: Equity) -> list[Column]:
     def estimate(read: Callable[[TutorEquity], Estimate], sign: str = "") -> Callable[..., str]:
         return cell(lambda line: interval_text(read(line), _SHARE_DECIMALS, sign=sign))
 
-    found = [Column("tutor", "", tutor_name, 0)]
+    found = [_TUTOR]
     for i in _groups_shown(division):
         found.append(
             Column(

@@ -253,7 +253,7 @@ def _who_benefits(summary: Summary) -> Iterator[Picture]:
             f"equity/{division.kind}",
             f"Who benefits, by {division.kind}",
             "Expected post-test of each group of students at the end of a lesson, with 95 % "
-            "intervals; dotted or grey: before teaching. "
+            "intervals; dotted or hollow: before teaching. "
             + (
                 "From the decile of the students with the lowest ability to the highest; a line "
                 "that is steeper than the random tutor's widens the gap."

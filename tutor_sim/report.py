@@ -16,12 +16,7 @@ from tutor_sim.drawing import to_svg
 from tutor_sim.evaluation import Role
 from tutor_sim.files import atomic_write
 from tutor_sim.findings import findings
-from tutor_sim.learning_table import (
-    LEARNING,
-    equity_caption,
-    equity_columns,
-    learning_columns,
-)
+from tutor_sim.learning_table import equity_caption, equity_columns, learning_parts
 from tutor_sim.pictures import Picture
 from tutor_sim.summary import Summary
 from tutor_sim.tables import Column, columns
@@ -191,8 +186,11 @@ def regret_section(summary: Summary) -> str:
 
 def learning_section(summary: Summary) -> str:
     """What students learned."""
-    columns = learning_columns(summary)
-    return "<h2>Learning</h2>\n" + _table("Learning", LEARNING, columns, summary)
+    tables = [
+        _table(title, caption, columns, summary)
+        for title, caption, columns in learning_parts(summary)
+    ]
+    return "\n".join(["<h2>What students learned</h2>", *tables]) if tables else ""
 
 
 def equity_section(summary: Summary) -> str:
@@ -252,7 +250,8 @@ def _definitions(summary: Summary) -> str:
             for column in part
             if column.meaning
         ]
-    sections = [("regret", regret_columns(summary)), ("learning:", learning_columns(summary))]
+    sections = [("regret", regret_columns(summary))]
+    sections += [("learning:", columns) for _, _, columns in learning_parts(summary)]
     sections += [(f"by {d.kind}:", equity_columns(d)) for d in summary.equity]
     shown += [
         column._replace(title=f"{kind} {column.title}")

@@ -185,18 +185,19 @@ class Summary:
             "best_reference": self.best_reference,
             "exact": dict(self.exact),
             "lesson_reference": self.lesson_reference,
-            "tutors": [_plain(dataclasses.asdict(line)) for line in self.tutors],
-            "equity": [_plain(dataclasses.asdict(division)) for division in self.equity],
+            "tutors": [plain(dataclasses.asdict(line)) for line in self.tutors],
+            "equity": [plain(dataclasses.asdict(division)) for division in self.equity],
         }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Estimates and numbers as plain data for a JSON file; what is undefined is null."""
     if isinstance(value, Estimate):
-        return {name: _plain(part) for name, part in value._asdict().items() if part != ""}
+        return {name: plain(part) for name, part in value._asdict().items() if part != ""}
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     if isinstance(value, tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
