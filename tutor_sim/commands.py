@@ -300,9 +300,9 @@ def evaluate_run(
     *,
     population: str | None,
     n_students: int | None,
-    show: Collection[str],
     device: str,
     console: Console,
+    show: Collection[str] = (),
 ) -> ComparisonResult:
     """Compare a run's best tutor so far with the tutors of its experiment.
 
@@ -311,9 +311,9 @@ def evaluate_run(
         population: a variant of the run's population, a population that ships with the
             environments, or the path of a population file.
         n_students: test students; as the experiment says unless given.
-        show: further tables: ``learning``, ``equity``, ``regret``.
         device: of PyTorch; ``auto`` is allowed.
         console: for results.
+        show: further tables to print: ``learning``, ``equity``, ``regret``.
 
     Raises:
         ValueError: bad input.

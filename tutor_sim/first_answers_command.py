@@ -207,9 +207,7 @@ def worth_curve(answers: Sequence[FirstAnswers], task: TeachingTask) -> Figure:
             ).T
             axes.fill_between(x, low, high, color=style.color, alpha=0.15, linewidth=0)
             axes.plot(x, value, marker="o", markersize=3, **style._asdict())
-            peak = int(value.argmax())
-            text = f"{line.tutor}  ≤ {value[peak]:#.3g}"
-            ends.append(LineEnd(0.0, text, style.color))
+            ends.append(LineEnd(0.0, line.tutor, style.color))
         for lesson in range(1, task.n_lessons):
             axes.axvline(lesson * task.n_steps, color=GREY, linewidth=0.8)
         axes.axhline(0, color=BLACK, linewidth=0.8)

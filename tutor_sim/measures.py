@@ -21,14 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tutor_sim.evaluation import DISCOUNT, Evaluation
-from tutor_sim.statistics import (
-    Array,
-    Estimate,
-    Reference,
-    fraction,
-    seed_band,
-    undefined,
-)
+from tutor_sim.statistics import Array, Estimate, seed_band, undefined
 
 SHARES = {"half": 0.5, "all": 1.0}
 """Name -> share of the skills whose mastery is waited for."""
@@ -160,7 +153,8 @@ def normalised_gain(pre: ArrayLike, post: ArrayLike) -> Estimate:
 
     The share of what could be gained that was gained by the class as a whole (Hake 1998,
     "Interactive-engagement versus traditional methods", American Journal of Physics 66, 64-74).
-    Students with a pre-test of 1 are part of both averages.
+    Students with a pre-test of 1 are part of both averages. The interval is that of a ratio of
+    means, by each student's influence on it (Hampel et al. 1986, "Robust statistics", ch. 2).
 
     Args:
         pre: ``(n,)``, expected scores in [0, 1].
@@ -169,10 +163,13 @@ def normalised_gain(pre: ArrayLike, post: ArrayLike) -> Estimate:
     Returns:
         nan with a reason where the average pre-test is 1.
     """
-    pre = np.asarray(pre, np.float64)
-    if 1 - pre.mean() <= _NO_ROOM:
+    pre, post = np.asarray(pre, np.float64), np.atleast_2d(np.asarray(post, np.float64))
+    room = 1 - pre.mean()
+    if room <= _NO_ROOM:
         return undefined("no room to gain: every pre-test is 1")
-    return fraction(post, Reference(scores=pre), Reference(scores=np.ones_like(pre)))
+    gain = (post.mean(axis=-1, keepdims=True) - pre.mean()) / room
+    influence = (post - pre - gain * (1 - pre)) / room
+    return mean_estimate(gain + influence)
 
 
 def student_gains(pre: ArrayLike, post: ArrayLike) -> Array:

@@ -35,7 +35,7 @@ from tutor_sim.study.cells import Outcome, cells_of, prepare, run_cell
 from tutor_sim.study.command import study_file
 from tutor_sim.study.files import load_study
 from tutor_sim.study.results import PopulationResult
-from tutor_sim.study.stored import load_evaluation, save_evaluation
+from tutor_sim.study.stored import load_evaluation, save_evaluation, stored_fingerprint
 
 QUIET = Console(file=io.StringIO())
 POPULATION = """\
@@ -216,6 +216,11 @@ def test_evaluations_are_kept_whole(file: Path, finished: Path, tmp_path: Path) 
             assert value.dtype == getattr(other, name).dtype
         else:
             assert value == getattr(other, name), name
+    assert stored_fingerprint(path) == "abc"
+    path.write_bytes(path.read_bytes().replace(b'\\"format\\": 2', b'\\"format\\": 1'))
+    assert stored_fingerprint(path) is None  # recorded less: evaluated again
+    with pytest.raises(ValueError, match="must have `format` 2, got 1"):
+        load_evaluation(path, cell.experiment)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match=r"evaluation\.safetensors: damaged: .*; delete it"):
         load_evaluation(path, cell.experiment)
