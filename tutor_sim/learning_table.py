@@ -194,7 +194,7 @@ def equity_columns(division: Equity) -> list[Column]:
                 division.groups[i],
                 "Expected post-test of these students at the end of a lesson.",
                 estimate(lambda line, i=i: line.outcomes[i]),  # type: ignore[misc]
-                4,
+                3 if division.kind == "ability" and i == 0 else 5,
             )
         )
     if not found[1:]:
@@ -219,7 +219,7 @@ def equity_columns(division: Equity) -> list[Column]:
             "vs pre-test",
             "The gap less that before teaching.",
             estimate(lambda line: line.versus_pre_test, "+"),
-            3,
+            4,
         ),
     ]
 
