@@ -254,6 +254,12 @@ def test_other_test_students_cost_no_training(
     assert len(rows()) == N_CELLS * 30 * 2
     folder = finished / "cells" / "weak" / "fast-4"
     assert Run.open(folder).experiment.evaluation.n_students == 30
+    run(file, "evaluation.n_students=30", "evaluation.delays_days=[2]", "evaluation.discount=1")
+    assert counted == []
+    summary = json.loads((finished / "summary.json").read_text())
+    lines = summary["populations"]["weak"]["tutors"]
+    assert all(list(line["measures"]["retention"]) == ["2"] for line in lines)
+    assert all(line["measures"]["discount"] == 1 for line in lines)
 
 
 def test_what_was_trained_otherwise_is_refused_and_kept(file: Path, finished: Path) -> None:
