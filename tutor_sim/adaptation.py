@@ -12,10 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tutor_sim.statistics import Estimate, Reference, fraction
+from tutor_sim.statistics import Array, Estimate, Reference, fraction
 
 LEVELS = (0.5, 0.8, 0.95)
 """Shares of the way to the optimum whose price is reckoned."""
+_MAX_POINTS = 7
+"""Numbers of actions after which regret is told, at most."""
 
 
 def lesson_fractions(
@@ -80,3 +82,31 @@ def actions_to_reach(way: Sequence[Estimate], level: float, n_steps: int) -> Est
     if any(math.isnan(bound) for bound in lows):
         return Estimate(value, math.nan, math.nan, reason or way[0].reason)
     return Estimate(value, first(highs), first(lows), reason)
+
+
+def cumulative_regret(progress: ArrayLike, reference: ArrayLike) -> Array:
+    """What was lost to a reference so far, after every teaching action of the trial.
+
+    ``R_m = sum_{i <= m} (r*_i - r_i)``, where ``r_i`` is what the i-th action added to the progress
+    of its lesson (Lattimore & Szepesvari 2020, "Bandit algorithms", section 4.4). It ends with the
+    regret of the whole trial: the sum over lessons, where a score is a mean.
+
+    Args:
+        progress: ``(K, T + 1, n)``, see ``Evaluation.progress``.
+        reference: ``(K, T + 1, n)``, of the reference with the same students.
+
+    Returns:
+        ``(K, T + 1, n)``: before the first action of each lesson, and after each.
+    """
+    progress, reference = np.asarray(progress, np.float64), np.asarray(reference, np.float64)
+    behind = (reference - reference[:, :1]) - (progress - progress[:, :1])
+    before = np.cumsum(behind[:, -1], axis=0) - behind[:, -1]
+    result: Array = before[:, None] + behind
+    return result
+
+
+def regret_points(n_actions: int) -> list[int]:
+    """Numbers of actions after which regret is told: 1, 2, 5, 10, 20, ... and the last."""
+    steps = [m * 10**e for e in range(len(str(n_actions))) for m in (1, 2, 5)]
+    before = [step for step in steps if step < n_actions]
+    return [*before[1 - _MAX_POINTS :], n_actions]

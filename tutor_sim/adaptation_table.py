@@ -77,6 +77,50 @@ def speed_columns(summary: Summary, *, intervals: bool = True) -> list[Column]:
     return found
 
 
+def regret_columns(summary: Summary) -> list[Column]:
+    """What was lost to the optimum after so many teaching actions; empty without an optimum."""
+    points = list(summary.tutors[0].cumulative_regret)
+    if not points:
+        return []
+    n = decimals([line.cumulative_regret[points[-1]] for line in summary.tutors])
+    meaning = (
+        f"Regret: what the students of {summary.lesson_reference} gained more in the trial's first "
+        "so many teaching actions, summed over lessons; with the same students and the same luck."
+    )
+    return [
+        Column("tutor", "", tutor_name, 0),
+        *(
+            Column(
+                f"after {point}",
+                "" if i else meaning,
+                _regret_cell(point, n, summary.lesson_reference),
+                len(points) - i,
+            )
+            for i, point in enumerate(points)
+        ),
+    ]
+
+
+def regret_table(summary: Summary, *, width: int) -> Table:
+    """For a terminal: regret after so many actions; where it is narrow, early ones are left out."""
+    shown, left_out = fitting(regret_columns(summary), summary, width)
+    caption = "summed over lessons; [95 % interval]"
+    if left_out:
+        caption += f"; no room for: {', '.join(column.title for column in left_out)}"
+    title = f"Regret to {summary.lesson_reference} after so many teaching actions"
+    return make_table(shown, summary, title, Text(f"{caption}."))
+
+
+def _regret_cell(
+    point: str, n_decimals: int, reference: str | None
+) -> Callable[[TutorSummary], str]:
+    return lambda line: (
+        "0 (reference)"
+        if line.tutor == reference
+        else interval_text(line.cumulative_regret[point], n_decimals)
+    )
+
+
 def _price_columns(summary: Summary) -> list[Column]:
     levels = list(summary.tutors[0].actions_to_reach)
     meaning = (
@@ -134,7 +178,8 @@ def _fraction_cell(k: int, interval: bool) -> Callable[[TutorSummary], str]:
     def cell(line: TutorSummary) -> str:
         estimate = line.lesson_fractions[k]
         fixed = estimate.high - estimate.low < 1e-9
-        return _text(estimate, _FRACTION_DECIMALS, interval and not fixed)
+        above_1 = round(estimate.value, _FRACTION_DECIMALS) > 1  # never without its interval
+        return _text(estimate, _FRACTION_DECIMALS, (interval or above_1) and not fixed)
 
     return cell
 

@@ -93,6 +93,14 @@ class Kind(enum.StrEnum):
     POPULATIONS = "populations"
 
 
+class Table(enum.StrEnum):
+    """Further tables of an evaluation."""
+
+    LEARNING = "learning"
+    EQUITY = "equity"
+    REGRET = "regret"
+
+
 class KnowledgeComponent(enum.StrEnum):
     """What is one skill of a log."""
 
@@ -165,6 +173,9 @@ def evaluate(
         str | None, typer.Option(help="a variant of the run's population, or a population file")
     ] = None,
     students: Annotated[int | None, typer.Option(min=2, help="number of test students")] = None,
+    show: Annotated[
+        list[Table] | None, typer.Option(help="a further table of the report; repeatable")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Evaluate a run's tutor again.
@@ -175,7 +186,12 @@ def evaluate(
         from tutor_sim import commands
 
         commands.evaluate_run(
-            run, population=population, n_students=students, device=device, console=_console()
+            run,
+            population=population,
+            n_students=students,
+            show=[table.value for table in show or []],
+            device=device,
+            console=_console(),
         )
 
 
@@ -233,6 +249,26 @@ def class_(
         command.class_view(
             run, n_students=students, lesson=lesson, device=device, console=_console()
         )
+
+
+@app.command()
+def adapt(
+    run: RunFolder,
+    tutor: Annotated[
+        list[str] | None,
+        typer.Option(help="which tutor; repeatable  [default: the learned ones, else all]"),
+    ] = None,
+    students: Annotated[int | None, typer.Option(min=2, help="number of test students")] = None,
+    device: Device = "auto",
+) -> None:
+    """Tell what a student's first answers are worth to a run's tutors.
+
+    Each teaches again and forgets everything once, after 1, 2, 4, ... answers or whole lessons.
+    """
+    with _clear_errors():
+        from tutor_sim.first_answers_command import adapt_run
+
+        adapt_run(run, tutors=tutor or [], n_students=students, device=device, console=_console())
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -302,6 +302,7 @@ def evaluate_run(
     n_students: int | None,
     device: str,
     console: Console,
+    show: Collection[str] = (),
 ) -> ComparisonResult:
     """Compare a run's best tutor so far with the tutors of its experiment.
 
@@ -312,6 +313,7 @@ def evaluate_run(
         n_students: test students; as the experiment says unless given.
         device: of PyTorch; ``auto`` is allowed.
         console: for results.
+        show: further tables to print: ``learning``, ``equity``, ``regret``.
 
     Raises:
         ValueError: bad input.
@@ -332,17 +334,18 @@ def evaluate_run(
     result = compare(
         experiment,
         folder=target,
-        learned=_best_so_far(run, device),
+        learned=best_so_far(run, device),
         population=taught,
         n_students=n_students,
         device=device,
         console=console,
+        show=show,
     )
     console.print(Text(f"report: {result.report}"), soft_wrap=True)
     return result
 
 
-def _best_so_far(run: Run, device: str) -> list[Learned]:
+def best_so_far(run: Run, device: str) -> list[Learned]:
     """The learned tutors of a run, whose training need not be finished."""
     experiment = run.experiment
     if not experiment.has_parts:

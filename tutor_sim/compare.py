@@ -5,22 +5,24 @@ from __future__ import annotations
 import dataclasses
 import functools
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from tutor_agents.plug_ins import is_plug_in
 from tutor_agents.registry import TUTORS, make_tutor
 from tutor_agents.tutor import Tutor
 from tutor_envs.population import Population, Split
-from tutor_sim.adaptation_table import adaptation_tables
+from tutor_sim.adaptation_table import adaptation_tables, regret_table
 from tutor_sim.adapting import SUFFIX, Adapting, adaptation_notes
 from tutor_sim.config import Experiment, TutorSpec
 from tutor_sim.evaluation import Evaluation, Role, evaluate
 from tutor_sim.figures import LearningPoint, score_label
+from tutor_sim.learning_table import equity_notes, equity_tables, learning_tables
 from tutor_sim.pictures import Picture, has_preferences, pictures
 from tutor_sim.report import STYLES_ARE_CONTESTED, Report, write_report
 from tutor_sim.results import write_results, write_summary
@@ -106,6 +108,7 @@ def compare(
     device: str = "cpu",
     console: Console | None = None,
     commands: Sequence[str] = (),
+    show: Collection[str] = (),
 ) -> ComparisonResult:
     """Evaluate the learned and all listed tutors on the same test students.
 
@@ -122,6 +125,7 @@ def compare(
         device: of PyTorch; the learned tutors must be there.
         console: where the table is printed; nowhere if None.
         commands: shell commands for the report.
+        show: further tables to print: ``learning``, ``equity``, ``regret``.
 
     Raises:
         ValueError: a tutor that cannot teach this population, or nothing to compare.
@@ -157,6 +161,7 @@ def compare(
                 split=Split.TEST,
                 role=role if same or role is not Role.OPTIMUM else Role.BASELINE,
                 device=device,
+                delays_days=experiment.evaluation.delays_days,
             )
             evaluation = teach(tutor)
             if role is Role.LEARNED:
@@ -173,7 +178,12 @@ def compare(
     if not evaluations:
         raise ValueError("`tutors` must name at least one tutor that can be evaluated, got none.")
     exact = experiment.reference_values if same else None
-    summary = summarise(evaluations, exact=exact, costs=_costs(learned))
+    summary = summarise(
+        evaluations,
+        exact=exact,
+        costs=_costs(learned),
+        discount=experiment.evaluation.discount,
+    )
     shown = pictures(evaluations, summary, _learning_curves(learned))
     notes += adaptation_notes(evaluations, unadapted) + _notes(evaluations, summary)
     write_results(folder / RESULTS_FILE, [*evaluations, *unadapted])
@@ -190,7 +200,7 @@ def compare(
     )
     write_report(folder / REPORT_FILE, report)
     if console is not None:
-        _print(console, report.title, evaluations[0], summary, notes)
+        _print(console, report.title, evaluations[0], summary, notes, show)
     return ComparisonResult(tuple(evaluations), summary, tuple(shown), tuple(notes), folder)
 
 
@@ -295,6 +305,7 @@ def _notes(evaluations: Sequence[Evaluation], summary: Summary) -> list[str]:
             "Intervals cover the draw of students, not that of the training seed: train with other "
             "seeds before you conclude that one way of training is better than another."
         )
+    notes += equity_notes(summary)
     if has_preferences(evaluations):
         notes.append(STYLES_ARE_CONTESTED)
     return notes
@@ -360,15 +371,30 @@ def _count(n: int, one: str, many: str = "") -> str:
 
 
 def _print(
-    console: Console, title: str, evaluation: Evaluation, summary: Summary, notes: Sequence[str]
+    console: Console,
+    title: str,
+    evaluation: Evaluation,
+    summary: Summary,
+    notes: Sequence[str],
+    show: Collection[str],
 ) -> None:
     heading = f"{title}: {what_is_scored(evaluation)}"
     console.print()
     console.print(results_table(summary, title=heading, width=console.width))
-    if summary.n_lessons > 1:
-        for table in adaptation_tables(summary, width=console.width):
-            console.print()
-            console.print(table)
+    tables = adaptation_tables(summary, width=console.width) if summary.n_lessons > 1 else []
+    for table in [*tables, *_further_tables(summary, show, console.width)]:
+        console.print()
+        console.print(table)
     for note in notes:
         if note is not STYLES_ARE_CONTESTED:
             console.print(Text(note, style="dim"))
+
+
+def _further_tables(summary: Summary, show: Collection[str], width: int) -> Iterator[Table]:
+    """What is asked for, and there."""
+    if "learning" in show:
+        yield from learning_tables(summary, width=width)
+    if "regret" in show and summary.lesson_reference is not None:
+        yield regret_table(summary, width=width)
+    if "equity" in show:
+        yield from equity_tables(summary, width=width)

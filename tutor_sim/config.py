@@ -31,6 +31,7 @@ from tutor_envs.executors import Executor
 from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 from tutor_envs.yaml_loading import dump_yaml
+from tutor_sim.evaluation import DELAYS_DAYS, DISCOUNT
 from tutor_sim.learners import LEARNERS, learner_kind
 from tutor_sim.precision import MatmulPrecision
 
@@ -51,6 +52,12 @@ class EvaluationConfig(BaseModel):
     seed: int = Field(1, ge=0, lt=2**64, description="of the test and validation students")
     validation_students: int = Field(500, ge=2, description="students who select the checkpoint")
     every_updates: int = Field(20, ge=1, description="updates between two validations")
+    delays_days: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        DELAYS_DAYS, description="days without teaching, after which lessons are tested again"
+    )
+    discount: float = Field(
+        DISCOUNT, gt=0, le=1, description="for each teaching action, of the discounted reward"
+    )
 
 
 class CheckpointConfig(BaseModel):

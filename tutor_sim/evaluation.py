@@ -19,12 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tutor_agents.tutor import Oracle, Trial, Tutor
-from tutor_envs.classroom import Classroom, Observation
+from tutor_envs.classroom import Classroom, Observation, Truth
 from tutor_envs.population import Population, Split, student_indices
+from tutor_envs.rng import Purpose, uniforms
 from tutor_envs.task import TeachingTask
 
 BATCH_STUDENTS = 4096
 """Students taught at once unless told otherwise."""
+DELAYS_DAYS = (1.0, 7.0, 30.0)
+"""Days without teaching after which students are tested again, unless told otherwise."""
+DISCOUNT = 0.99
+"""Of the discounted reward, for each teaching action, unless told otherwise."""
 
 
 class Role(enum.StrEnum):
@@ -38,7 +43,7 @@ class Role(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one tutor achieved; n students, K lessons, T steps, A actions, R responses.
+    """What one tutor achieved; n students, K lessons, T steps, A actions, R responses, D delays.
 
     Attributes:
         tutor: name of the tutor.
@@ -52,10 +57,16 @@ class Evaluation:
         post_test: float32 ``(K, T + 1, n)``, expected post-test score in [0, 1] before the first
             action (index 0) and after each action; hidden from the tutor.
         mastery: float32 ``(K, T + 1, n)``, mean over skills, in [0, 1]; hidden from the tutor.
+        mastered: int16 ``(K, T + 1, n)``, skills of which the mastery is at least
+            ``task.reward.mastery_threshold``; hidden from the tutor.
+        retained: float32 ``(D, K, n)``, expected post-test score after each of ``delays_days``
+            without teaching, counted from the end of the lesson; hidden from the tutor.
         fit: float32 ``(K, T, n)``, responsiveness of the student to the modality used, in [0, 1]
             (1/M for a student without preference, 0 for an action without modality).
         actions: int16 ``(K, T, n)`` in ``[0, A)``.
         responses: int16 ``(K, T, n)`` in ``[0, R]``; R is no response.
+        delays_days: the D delays; none where students cannot be tested without being changed (those
+            of another program).
         us_per_action: median microseconds that the tutor took for one action of one student,
             in batches. The one field that differs from run to run.
         training_seed: which of several trainings the tutor came out of, or the seed it was prepared
@@ -72,9 +83,12 @@ class Evaluation:
     scores: NDArray[np.float64]
     post_test: NDArray[np.float32]
     mastery: NDArray[np.float32]
+    mastered: NDArray[np.int16]
+    retained: NDArray[np.float32]
     fit: NDArray[np.float32]
     actions: NDArray[np.int16]
     responses: NDArray[np.int16]
+    delays_days: tuple[float, ...]
     us_per_action: float
     training_seed: int | None = None
 
@@ -129,12 +143,18 @@ def pooled(evaluations: Sequence[Evaluation]) -> Evaluation:
     first = evaluations[0]
     if len(evaluations) == 1:
         return first
-    last_axis = ("students", "types", "post_test", "mastery", "fit", "actions", "responses")
+    arrays = [
+        field.name
+        for field in dataclasses.fields(Evaluation)
+        if isinstance(getattr(first, field.name), np.ndarray)
+    ]
     parts: dict[str, Any] = {
-        name: np.concatenate([getattr(e, name) for e in evaluations], axis=-1) for name in last_axis
+        name: np.concatenate(
+            [getattr(e, name) for e in evaluations], axis=0 if name == "scores" else -1
+        )
+        for name in arrays
     }
-    scores = np.concatenate([e.scores for e in evaluations])
-    return dataclasses.replace(first, scores=scores, training_seed=None, **parts)
+    return dataclasses.replace(first, training_seed=None, **parts)
 
 
 def _counts(values: NDArray[np.int16], n_values: int) -> NDArray[np.int64]:
@@ -148,6 +168,8 @@ class _Batch(NamedTuple):
     scores: Tensor
     post_test: Tensor
     mastery: Tensor
+    mastered: Tensor
+    retained: Tensor
     fit: Tensor
     actions: Tensor
     responses: Tensor
@@ -166,6 +188,7 @@ def evaluate(
     role: Role = Role.BASELINE,
     device: torch.device | str = "cpu",
     batch_students: int = BATCH_STUDENTS,
+    delays_days: Sequence[float] = DELAYS_DAYS,
 ) -> Evaluation:
     """Let a tutor teach whole trials and record what came of it.
 
@@ -184,6 +207,7 @@ def evaluate(
         role: of a tutor that is no oracle.
         device: where the students are simulated; the tutor must cope with tensors there.
         batch_students: how many are taught at once.
+        delays_days: days without teaching after which every lesson's students are tested again.
 
     Raises:
         ValueError: a number of students below 1, or a tutor whose action is not a legal one.
@@ -194,10 +218,11 @@ def evaluate(
     task = scored_task(task)
     classroom = Classroom(population, task, seed=seed, device=device)
     modality = _modality_of_actions(classroom)
+    delays = tuple(delays_days) if classroom.model.is_functional else ()
     students = student_indices(split, n_students)
     with torch.no_grad():
         batches = [
-            _teach(tutor, classroom, batch.to(classroom.device), trial, modality)
+            _teach(tutor, classroom, batch.to(classroom.device), trial, modality, delays)
             for batch in torch.split(students, batch_students)
         ]
 
@@ -216,9 +241,12 @@ def evaluate(
         scores=np.ascontiguousarray(joined("scores", np.float64).T),
         post_test=joined("post_test", np.float32),
         mastery=joined("mastery", np.float32),
+        mastered=joined("mastered", np.int16),
+        retained=joined("retained", np.float32),
         fit=joined("fit", np.float32),
         actions=joined("actions", np.int16),
         responses=joined("responses", np.int16),
+        delays_days=delays,
         us_per_action=1e6 * float(np.median([s for b in batches for s in b.seconds_per_action])),
     )
 
@@ -240,7 +268,12 @@ def _modality_of_actions(classroom: Classroom) -> Tensor:
 
 
 def _teach(
-    tutor: Tutor, classroom: Classroom, students: Tensor, trial: int, modality: Tensor
+    tutor: Tutor,
+    classroom: Classroom,
+    students: Tensor,
+    trial: int,
+    modality: Tensor,
+    delays_days: Sequence[float],
 ) -> _Batch:
     """One whole trial with a batch of students."""
     task = classroom.task
@@ -251,14 +284,15 @@ def _teach(
     if isinstance(tutor, Oracle):
         tutor.inform(classroom)
     tutor.begin_trial(Trial(students, classroom.seed, trial))
-    scores, post_test, mastery, fit, actions, responses = [], [], [], [], [], []
+    scores, fit, actions, responses = [], [], [], []
+    points: list[tuple[Tensor, Tensor, Tensor]] = []
+    retained: list[Tensor] = []
     seconds = []
     score = torch.zeros_like(truth.post_test)
     for step in range(task.n_trial_steps):
         if step % task.n_steps == 0:
             score = torch.zeros_like(score)
-            post_test.append(classroom.truth.post_test)
-            mastery.append(classroom.truth.mean_mastery)
+            points.append(_point(classroom.truth, task))
         started_s = _now_s(classroom.device)
         action = tutor.act(observation)
         acted_s = _now_s(classroom.device)
@@ -268,27 +302,58 @@ def _teach(
         stepped_s = _now_s(classroom.device)
         tutor.observe(action, observation)
         seconds.append(_now_s(classroom.device) - stepped_s + acted_s - started_s)
-        post_test.append(outcome.truth.post_test)
-        mastery.append(outcome.truth.mean_mastery)
+        points.append(_point(outcome.truth, task))
         actions.append(action)
         responses.append(observation.response)
         fit.append(responsiveness.gather(-1, modality[action].unsqueeze(-1)).squeeze(-1))
         # Paid at the lesson's end; to who leaves before, on leaving.
         score = score + outcome.reward
         if outcome.lesson_ended:
+            lesson = step // task.n_steps
+            luck = _wait_luck(classroom, students, trial, lesson)
+            retained += [outcome.truth.post_test_after(days, luck) for days in delays_days]
             scores.append(score)
+    post_test, mastery, mastered = (torch.stack(column) for column in zip(*points, strict=True))
     by_step = (task.n_lessons, task.n_steps, len(students))
     by_point = (task.n_lessons, task.n_steps + 1, len(students))
     return _Batch(
         types=truth.latents["type"],
         scores=torch.stack(scores),
-        post_test=torch.stack(post_test).reshape(by_point),
-        mastery=torch.stack(mastery).reshape(by_point),
+        post_test=post_test.reshape(by_point),
+        mastery=mastery.reshape(by_point),
+        mastered=mastered.reshape(by_point),
+        retained=_by_delay(retained, task.n_lessons, score),
         fit=torch.stack(fit).reshape(by_step),
         actions=torch.stack(actions).reshape(by_step),
         responses=torch.stack(responses).reshape(by_step),
         seconds_per_action=[s / len(students) for s in seconds],
     )
+
+
+def _point(truth: Truth, task: TeachingTask) -> tuple[Tensor, Tensor, Tensor]:
+    """Post-test, mean mastery and number of mastered skills now, ``(n,)`` each."""
+    mastered = (truth.mastery >= task.reward.mastery_threshold).sum(-1)
+    return truth.post_test, truth.mean_mastery, mastered
+
+
+def _wait_luck(classroom: Classroom, students: Tensor, trial: int, lesson: int) -> Tensor:
+    """What ``wait`` draws from after a lesson, the same for every delay."""
+    return uniforms(
+        classroom.seed,
+        students,
+        purpose=Purpose.WAIT,
+        n_lanes=classroom.model.n_wait_uniforms,
+        trial=trial,
+        lesson=lesson,
+    )
+
+
+def _by_delay(retained: Sequence[Tensor], n_lessons: int, like: Tensor) -> Tensor:
+    """From lesson after lesson, each with its delays, to ``(D, K, n)``."""
+    if not retained:
+        return like.new_zeros(0, n_lessons, len(like))
+    by_lesson = torch.stack(list(retained)).reshape(n_lessons, -1, len(like))
+    return by_lesson.transpose(0, 1)
 
 
 def _now_s(device: torch.device) -> float:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from tutor_sim.adaptation import cumulative_regret
 from tutor_sim.drawing import (
     BLACK,
     FONT_PT,
@@ -32,6 +33,7 @@ from tutor_sim.drawing import (
     line_styles,
     row_axes,
 )
+from tutor_sim.equity import Equity
 from tutor_sim.evaluation import Evaluation, Role, by_tutor, pooled
 from tutor_sim.statistics import Estimate, seed_band
 from tutor_sim.summary import Summary
@@ -44,6 +46,13 @@ MAX_TYPE_PANELS = 4
 _MAX_ACTION_LABELS = 60
 _MAX_SEED_LINES = 3
 """Learners up to which the picture of learning has a line for each seed."""
+_MAX_GROUP_NAMES = 5
+"""Groups up to which deciles are called so on the axis."""
+_GROUP_LABELS = {
+    "ability": "students by ability, the lowest on the left",
+    "style": "students by the modality they respond best to",
+    "type": "students by type",
+}
 _DODGE = 0.6
 """Width in lessons over which the learned tutors' dots stand side by side."""
 _SCORE_NAMES = {
@@ -108,6 +117,17 @@ def regret_curve(evaluations: Sequence[Evaluation], reference: Evaluation) -> Fi
     others = [e for e in evaluations if e.tutor != reference.tutor and not e.privileged]
     curves = _curves(others, lambda e: reference.progress - e.progress)
     figure = _trial_curves(others, curves, f"behind {reference.tutor}\n({_unit(reference)})")
+    figure.axes[0].axhline(0, color=BLACK, linewidth=0.8)
+    return figure
+
+
+def cumulative_regret_curve(evaluations: Sequence[Evaluation], reference: Evaluation) -> Figure:
+    """What was lost to the reference since the trial began, after every teaching action."""
+    others = [e for e in evaluations if e.tutor != reference.tutor and not e.privileged]
+    curves = _curves(others, lambda e: cumulative_regret(e.progress, reference.progress))
+    figure = _trial_curves(
+        others, curves, f"lost to {reference.tutor} so far\n(sum over lessons; {_unit(reference)})"
+    )
     figure.axes[0].axhline(0, color=BLACK, linewidth=0.8)
     return figure
 
@@ -394,6 +414,47 @@ def _count_text(value: float, _position: int | None = None) -> str:
         if abs(value) >= size:
             return f"{value / size:g}{unit}"
     return f"{value:g}"
+
+
+# -- who benefits ---------------------------------------------------------------------------------
+def outcomes_by_group(division: Equity) -> Figure:
+    """Expected post-test of each group of students under every tutor, and before teaching.
+
+    Groups with an order are joined by lines with bands; others have dots side by side.
+    """
+    x = np.arange(len(division.groups))
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = curve_axes(height_in=_height_in(len(division.tutors) + 1))
+        styles = line_styles({line.tutor: line.role for line in division.tutors})
+        before = LineStyle(GREY, ":", 1.4, 1)
+        rows = [("pre-test", division.pre_test, before)]
+        rows += [
+            (display_name(line.tutor, line.role), line.outcomes, styles[line.tutor])
+            for line in division.tutors
+        ]
+        ends = []
+        for row, (name, outcomes, style) in enumerate(rows):
+            mean, low, high = np.array([estimate[:3] for estimate in outcomes]).T
+            if division.kind == "ability":
+                axes.fill_between(x, low, high, color=style.color, alpha=0.12, linewidth=0)
+                axes.plot(x, mean, marker="o", markersize=3, **style._asdict())
+            else:
+                place = x + _DODGE * ((row + 0.5) / len(rows) - 0.5)
+                fill = "white" if style is before else style.color
+                axes.plot(place, mean, "o", ms=5, color=style.color, mfc=fill, zorder=style.zorder)
+                axes.vlines(place, low, high, color=style.color, linewidth=1.4)
+            ends.append(LineEnd(float(mean[-1]), f"{name}  {mean[-1]:#.3g}", style.color))
+        axes.set_xticks(x, [_wrapped(name, len(x)) for name in division.groups])
+        axes.set_xlim(-0.4, len(x) - 0.6)
+        axes.set_xlabel(_GROUP_LABELS[division.kind])
+        axes.set_ylabel("expected post-test at the end of a lesson")
+        label_ends(axes, ends)
+        return figure
+
+
+def _wrapped(name: str, n_groups: int) -> str:
+    """A group's name below an axis: ``decile 3`` is ``3`` where there is little room."""
+    return name.removeprefix("decile ") if n_groups > _MAX_GROUP_NAMES else name
 
 
 # -- actions --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tutor_sim import figures
+from tutor_sim.adaptation import cumulative_regret
 from tutor_sim.evaluation import Evaluation, Role, by_tutor, pooled
 from tutor_sim.figures import LearningPoint
 from tutor_sim.summary import BAYES, ORACLE, Summary
@@ -54,7 +55,13 @@ def pictures(
     found = [_overview(ordered, summary)]
     if learning_curves:
         found.append(_learning(summary, learning_curves))
-    return [*found, *_over_time(ordered), *_adaptive(ordered), *_outcomes(ordered)]
+    return [
+        *found,
+        *_over_time(ordered),
+        *_adaptive(ordered),
+        *_outcomes(ordered),
+        *_who_benefits(summary),
+    ]
 
 
 def reference_evaluation(evaluations: Sequence[Evaluation]) -> Evaluation | None:
@@ -176,6 +183,19 @@ def _over_time(evaluations: Sequence[Evaluation]) -> Iterator[Picture]:
             f"Line chart of the difference to {reference.tutor}. At the end: " + _numbers(behind),
             lambda: figures.regret_curve(evaluations, reference),
         )
+        if n_lessons > 1:
+            lost = _means(
+                others, lambda e: cumulative_regret(e.progress, reference.progress)[-1, -1].mean()
+            )
+            yield Picture(
+                "adaptation/cumulative_regret",
+                "Regret since the trial began",
+                f"What the students of {reference.tutor} gained more since the trial began, summed "
+                "over lessons. A tutor that has found out what to do with a student loses no more: "
+                "its line is level.",
+                f"Line chart of what was lost to {reference.tutor}. At the end: " + _numbers(lost),
+                lambda: figures.cumulative_regret_curve(evaluations, reference),
+            )
 
 
 def _adaptive(evaluations: Sequence[Evaluation]) -> Iterator[Picture]:
@@ -224,6 +244,25 @@ def _outcomes(evaluations: Sequence[Evaluation]) -> Iterator[Picture]:
         + _numbers(_means(evaluations, lambda e: float(np.median(e.student_scores)))),
         lambda: figures.score_distribution(evaluations),
     )
+
+
+def _who_benefits(summary: Summary) -> Iterator[Picture]:
+    for division in summary.equity:
+        gaps = {line.tutor: line.gap.value for line in division.tutors}
+        yield Picture(
+            f"equity/{division.kind}",
+            f"Who benefits, by {division.kind}",
+            "Expected post-test of each group of students at the end of a lesson, with 95 % "
+            "intervals; dotted or hollow: before teaching. "
+            + (
+                "From the decile of the students with the lowest ability to the highest; a line "
+                "that is steeper than the random tutor's widens the gap."
+                if division.kind == "ability"
+                else "Groups that come out alike are treated alike well."
+            ),
+            f"Chart of post-tests by {division.kind}. Gap ({division.what}): " + _numbers(gaps),
+            lambda division=division: figures.outcomes_by_group(division),  # type: ignore[misc]
+        )
 
 
 def _means(

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from tutor_sim.adaptation_table import return_columns, speed_columns
+from tutor_sim.adaptation_table import regret_columns, return_columns, speed_columns
 from tutor_sim.drawing import to_svg
 from tutor_sim.evaluation import Role
 from tutor_sim.files import atomic_write
 from tutor_sim.findings import findings
+from tutor_sim.learning_table import equity_caption, equity_columns, learning_parts
 from tutor_sim.pictures import Picture
 from tutor_sim.summary import Summary
 from tutor_sim.tables import Column, columns
@@ -121,6 +122,9 @@ def render(report: Report) -> str:
 {_results(report.summary)}
 {notes}
 {_adaptation(report.summary)}
+{regret_section(report.summary)}
+{learning_section(report.summary)}
+{equity_section(report.summary)}
 <h2>Pictures</h2>
 {"".join(_figure(picture) for picture in report.pictures)}
 <h2>What was done</h2>
@@ -168,6 +172,41 @@ def _adaptation(summary: Summary) -> str:
     return f"<h2>Adaptation</h2>\n{tables}"
 
 
+def regret_section(summary: Summary) -> str:
+    """What was lost to the optimum, action by action; nothing without an optimum."""
+    shown = regret_columns(summary)
+    if not shown:
+        return ""
+    caption = (
+        f"What the students of {summary.lesson_reference} gained more by then, summed over "
+        "lessons, with the same students and the same luck."
+    )
+    return "<h2>Regret</h2>\n" + _table("Regret", caption, shown, summary)
+
+
+def learning_section(summary: Summary) -> str:
+    """What students learned."""
+    tables = [
+        _table(title, caption, columns, summary)
+        for title, caption, columns in learning_parts(summary)
+    ]
+    return "\n".join(["<h2>What students learned</h2>", *tables]) if tables else ""
+
+
+def equity_section(summary: Summary) -> str:
+    """Who benefits, by each division of the students; nothing where all are alike."""
+    tables = [
+        _table(
+            f"Who benefits, by {division.kind}",
+            equity_caption(division),
+            equity_columns(division),
+            summary,
+        )
+        for division in summary.equity
+    ]
+    return "\n".join(["<h2>Who benefits</h2>", *tables]) if tables else ""
+
+
 def _table(label: str, caption: str, shown: Sequence[Column], summary: Summary) -> str:
     head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in shown)
     rows = []
@@ -211,6 +250,15 @@ def _definitions(summary: Summary) -> str:
             for column in part
             if column.meaning
         ]
+    sections = [("regret", regret_columns(summary))]
+    sections += [("learning:", columns) for _, _, columns in learning_parts(summary)]
+    sections += [(f"by {d.kind}:", equity_columns(d)) for d in summary.equity]
+    shown += [
+        column._replace(title=f"{kind} {column.title}")
+        for kind, part in sections
+        for column in part
+        if column.meaning
+    ]
     terms = [(column.title, column.meaning) for column in shown]
     if any(line.role is Role.OPTIMUM for line in summary.tutors) or "bayes" in summary.exact:
         terms.append(

@@ -9,8 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from tutor_sim.adaptation import LEVELS, actions_to_reach, lesson_fractions, way_to_last_lesson
-from tutor_sim.evaluation import Evaluation, Role, by_tutor
+from tutor_sim.adaptation import (
+    LEVELS,
+    actions_to_reach,
+    cumulative_regret,
+    lesson_fractions,
+    regret_points,
+    way_to_last_lesson,
+)
+from tutor_sim.equity import Equity, equity
+from tutor_sim.evaluation import DISCOUNT, Evaluation, Role, by_tutor
+from tutor_sim.measures import LearningMeasures, learning_measures, mean_estimate
 from tutor_sim.statistics import (
     Array,
     Estimate,
@@ -75,6 +84,9 @@ class TutorSummary:
             (``Summary.lesson_reference``).
         actions_to_reach: level, such as ``80 %`` -> teaching actions with a student until a lesson
             comes that far on the way from the random tutor to the optimum's last lesson.
+        cumulative_regret: teaching actions with a student -> what was lost by then to the optimum
+            (``Summary.lesson_reference``), in the unit of ``Evaluation.progress``.
+        measures: what the students learned.
         cost: of training; None: not trained, or not known.
     """
 
@@ -96,6 +108,8 @@ class TutorSummary:
     seed_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
     lesson_fractions: tuple[Estimate, ...] = ()
     actions_to_reach: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
+    cumulative_regret: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
+    measures: LearningMeasures | None = None
     cost: Cost | None = None
 
     def metrics(self) -> dict[str, float]:
@@ -111,6 +125,10 @@ class TutorSummary:
             "regret": self.regret,
         }
         tags = {f"eval/{name}": e.value for name, e in estimates.items() if e.known}
+        for name in (name for name in estimates if name.startswith("fraction")):
+            low, high = estimates[name][1:3]
+            if not math.isnan(low):
+                tags |= {f"eval/{name}_low": low, f"eval/{name}_high": high}
         tags |= {f"eval/score_lesson_{k}": e.value for k, e in enumerate(self.lessons, start=1)}
         return tags | {"perf/us_per_action": self.us_per_action}
 
@@ -127,6 +145,8 @@ class Summary:
         n_steps: teaching actions of a lesson.
         lesson_reference: the optimum of ``lesson_fractions`` and ``actions_to_reach``: the
             Bayes-optimal tutor if it was evaluated, else an oracle; None without either.
+        equity: who benefits, by each division of the students that there is; tutors in the order of
+            ``tutors``.
     """
 
     tutors: tuple[TutorSummary, ...]
@@ -135,6 +155,7 @@ class Summary:
     exact: Mapping[str, float]
     n_steps: int = 0
     lesson_reference: str | None = None
+    equity: tuple[Equity, ...] = ()
 
     def __getitem__(self, tutor: str) -> TutorSummary:
         """The line of a tutor.
@@ -164,17 +185,19 @@ class Summary:
             "best_reference": self.best_reference,
             "exact": dict(self.exact),
             "lesson_reference": self.lesson_reference,
-            "tutors": [_plain(dataclasses.asdict(line)) for line in self.tutors],
+            "tutors": [plain(dataclasses.asdict(line)) for line in self.tutors],
+            "equity": [plain(dataclasses.asdict(division)) for division in self.equity],
         }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Estimates and numbers as plain data for a JSON file; what is undefined is null."""
     if isinstance(value, Estimate):
-        return {name: _plain(part) for name, part in value._asdict().items() if part != ""}
+        return {name: plain(part) for name, part in value._asdict().items() if part != ""}
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     if isinstance(value, tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -190,6 +213,7 @@ def summarise(
     *,
     exact: Mapping[str, float] | None = None,
     costs: Mapping[str, Cost] | None = None,
+    discount: float = DISCOUNT,
 ) -> Summary:
     """Compare tutors that taught the same students.
 
@@ -198,6 +222,7 @@ def summarise(
             among them by role (optimum, oracle) and by name (``random``, ``best_fixed``).
         exact: exactly known expected scores of references, by name: see :func:`case_references`.
         costs: tutor -> what its training took.
+        discount: for each teaching action, of the discounted reward.
 
     Raises:
         ValueError: no evaluation, two of one name and training seed, or not the same students with
@@ -216,15 +241,23 @@ def summarise(
         next((e for e in evaluations if e.tutor == RANDOM), None),
         _lesson_reference(evaluations),
     )
-    lines = [_summarise_one(group, yardstick, costs.get(name)) for name, group in groups.items()]
+    lines = sorted(
+        (
+            _summarise_one(group, yardstick, costs.get(name), discount)
+            for name, group in groups.items()
+        ),
+        key=lambda line: -line.score.value,
+    )
+    ordered = [e for line in lines for e in groups[line.tutor]]
     best = next((name for name in (BAYES, ORACLE) if name in references), None)
     return Summary(
-        tutors=tuple(sorted(lines, key=lambda line: -line.score.value)),
+        tutors=tuple(lines),
         baseline=baseline[0].tutor if baseline else None,
         best_reference=best,
         exact=exact,
         n_steps=evaluations[0].task.n_steps,
         lesson_reference=yardstick.optimum.tutor if yardstick.optimum else None,
+        equity=equity(ordered, RANDOM),
     )
 
 
@@ -306,7 +339,7 @@ def _known_luck(evaluations: Sequence[Evaluation], exact: Mapping[str, float]) -
 
 
 def _summarise_one(
-    group: Sequence[Evaluation], yardstick: _Yardstick, cost: Cost | None
+    group: Sequence[Evaluation], yardstick: _Yardstick, cost: Cost | None, discount: float
 ) -> TutorSummary:
     """Of one tutor's evaluations, one for each training seed."""
     first, baseline = group[0], yardstick.baseline
@@ -349,6 +382,8 @@ def _summarise_one(
         seed_scores={str(e.training_seed): e.score for e in group if e.training_seed is not None},
         lesson_fractions=fractions,
         actions_to_reach=to_reach,
+        cumulative_regret=_cumulative_regret(group, yardstick.optimum),
+        measures=learning_measures(group, discount=discount),
         cost=cost,
     )
 
@@ -367,6 +402,26 @@ def _adaptation(
     return lesson_fractions(by_lesson, *ends), {
         name: actions_to_reach(way, level, n_steps) for name, level in levels.items()
     }
+
+
+def _cumulative_regret(
+    group: Sequence[Evaluation], optimum: Evaluation | None
+) -> dict[str, Estimate]:
+    """At a few numbers of actions; nothing without an optimum."""
+    if optimum is None:
+        return {}
+    task = optimum.task
+    points = regret_points(task.n_trial_steps)
+    at = np.array([point - 1 for point in points])
+    lost = np.stack(
+        [
+            cumulative_regret(e.progress, optimum.progress)[:, 1:].reshape(task.n_trial_steps, -1)[
+                at
+            ]
+            for e in group
+        ]
+    )
+    return {str(point): mean_estimate(lost[:, i]) for i, point in enumerate(points)}
 
 
 def _regret(scores: Array, references: Mapping[str, Reference]) -> Estimate:

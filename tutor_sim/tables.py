@@ -272,6 +272,8 @@ def _reference_cell(field: str) -> Callable[[TutorSummary], str]:
             return "1 (reference)"
         if line.tutor == low and abs(estimate.high - estimate.low) < _BY_DEFINITION:
             return "0 (reference)"
+        if math.isnan(estimate.low):  # one student: a fraction without interval could be above 1
+            return _NOTHING
         return interval_text(estimate, _FRACTION_DECIMALS)
 
     return cell

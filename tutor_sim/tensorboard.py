@@ -9,7 +9,8 @@ tag                               content
 ``loss/...``                      the terms of the loss
 ``eval/validation_score``         score of the greedy tutor with the validation students
 ``eval/best_validation_score``    the best of these so far: that checkpoint is kept
-``eval/...`` (at the end)         score with the test students, fraction of optimal, ...
+``eval/...`` (at the end)         score with the test students, fraction of optimal, ...; fractions
+                                  with the ends of their intervals (``..._low``, ``..._high``)
 ``adaptation/lesson_1``, ...      validation score of each lesson
 ``adaptation/gain``               that of the last lesson less that of the first
 ``adaptation/validation_curve``   image, a few times in training: how far the validation students

@@ -258,6 +258,7 @@ class _Session:
             split=Split.VALIDATION,
             role=Role.LEARNED,
             device=self.device,
+            delays_days=(),
         )
         score = self.last_score = evaluation.score
         updates_done = self.learner.updates_done

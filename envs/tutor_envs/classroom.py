@@ -114,7 +114,23 @@ class Truth:
     @cached_property
     def post_test(self) -> Tensor:
         """Expected post-test score now, ``(n,)``; 0 in such lessons."""
-        score = self._model.post_test(self.latents, self.state)
+        return self._attended(self._model.post_test(self.latents, self.state))
+
+    def post_test_after(self, days: float, uniforms: Tensor) -> Tensor:
+        """Expected post-test score after a time without teaching; nobody is changed by asking.
+
+        Args:
+            days: that pass, >= 0.
+            uniforms: ``(n, n_wait_uniforms)`` in [0, 1).
+
+        Returns:
+            ``(n,)``; 0 in such lessons.
+        """
+        pause = torch.full_like(self.latents["ability"], days)
+        waited = self._model.wait(self.latents, self.state, pause, uniforms)
+        return self._attended(self._model.post_test(self.latents, waited))
+
+    def _attended(self, score: Tensor) -> Tensor:
         return score if self._attends is None else score * self._attends
 
 

@@ -55,6 +55,7 @@ class Purpose(enum.IntEnum):
     TUTOR = 3
     TRAINING = 4
     BELIEF = 5
+    WAIT = 6
 
 
 def _mul_hi_lo(multiplier: int, word: Tensor) -> tuple[Tensor, Tensor]:

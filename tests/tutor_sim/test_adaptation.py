@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutor_sim.adaptation import actions_to_reach, lesson_fractions, way_to_last_lesson
-from tutor_sim.adaptation_table import lessons_shown
+from tutor_sim.adaptation import (
+    actions_to_reach,
+    cumulative_regret,
+    lesson_fractions,
+    regret_points,
+    way_to_last_lesson,
+)
+from tutor_sim.adaptation_table import lessons_shown, speed_columns
+from tutor_sim.evaluation import Role
 from tutor_sim.statistics import Array, Estimate, undefined
+from tutor_sim.summary import Summary, TutorSummary
 
 # two students, three lessons: students differ by 1 under every tutor
 RANDOM = np.array([[0.0, 0, 0], [1, 1, 1]])
@@ -105,3 +113,34 @@ def test_the_interval_covers_the_true_lesson() -> None:
 )
 def test_which_lessons_have_a_column(n_lessons: int, shown: list[int]) -> None:
     assert lessons_shown(n_lessons) == shown
+
+
+def test_regret_adds_up_over_lessons() -> None:
+    # one student, two lessons of two actions; the pre-test (0.1) is nobody's merit
+    own = np.array([[0.1, 0.2, 0.3], [0.1, 0.1, 0.5]])[..., None]
+    best = np.array([[0.1, 0.4, 0.6], [0.1, 0.6, 0.7]])[..., None]
+    found = cumulative_regret(own, best)[..., 0]
+    np.testing.assert_allclose(found, [[0, 0.2, 0.3], [0.3, 0.8, 0.5]])
+    assert found[-1, -1] == pytest.approx((best - own)[:, -1].sum())  # the trial's regret
+    assert not cumulative_regret(best, best).any()
+
+
+@pytest.mark.parametrize(
+    ("n_actions", "points"),
+    [(1, [1]), (2, [1, 2]), (24, [1, 2, 5, 10, 20, 24]), (500, [5, 10, 20, 50, 100, 200, 500])],
+)
+def test_regret_is_told_early_and_at_the_end(n_actions: int, points: list[int]) -> None:
+    assert regret_points(n_actions) == points
+
+
+def test_a_fraction_above_1_is_never_without_its_interval() -> None:
+    score = Estimate(0.5, 0.4, 0.6)
+    line = TutorSummary(
+        *("rl2", Role.LEARNED, 10, score, score, score),
+        *((score, score), score, score, score, score, score, score, 1.0),
+        lesson_fractions=(Estimate(0.97, 0.9, 1.04), Estimate(1.05, 0.98, 1.12)),
+        actions_to_reach={},
+    )
+    summary = Summary((line,), None, None, {}, 6, "bayes")
+    cells = [column.cell(line) for column in speed_columns(summary, intervals=False)[1:3]]
+    assert cells == ["0.97", "1.05 [0.98, 1.12]"]

@@ -21,6 +21,7 @@ from tutor_sim.runs import Run
 COMMANDS = [
     "train",
     "evaluate",
+    "adapt",
     "compare",
     "study",
     "resume",

@@ -185,6 +185,25 @@ class TestSummary:
         assert {"eval/score_lesson_1", "eval/score_lesson_2"} <= set(metrics)
         assert all(np.isfinite(value) for value in metrics.values())
 
+    def test_a_fraction_on_a_board_has_its_interval(self, summary: Summary) -> None:
+        metrics = summary["rl2"].metrics()
+        fraction = summary["rl2"].fraction_of_optimal
+        assert metrics["eval/fraction_of_optimal_low"] == fraction.low
+        assert metrics["eval/fraction_of_optimal_high"] == fraction.high
+
+    def test_measures_are_exported_as_they_are(self, summary: Summary) -> None:
+        measures = summary["rl2"].measures
+        assert measures is not None
+        lines = json.loads(json.dumps(summary.to_json(), allow_nan=False))["tutors"]
+        plain = next(line for line in lines if line["tutor"] == "rl2")
+        assert plain["measures"]["normalised_gain"]["value"] == measures.normalised_gain.value
+        regret = plain["cumulative_regret"]
+        assert list(regret) == ["1", "2", "5", "10", "12"]
+        bayes = next(e for e in summary.tutors if e.tutor == summary.lesson_reference)
+        # two lessons: the trial's regret is twice the mean lesson's
+        behind = bayes.score.value - summary["rl2"].score.value
+        assert regret["12"]["value"] == pytest.approx(2 * behind, abs=1e-6)
+
 
 def printed(summary: Summary, width: int) -> str:
     console = Console(width=width, no_color=True, force_terminal=False)
@@ -274,9 +293,11 @@ class TestPictures:
             "adaptation/curve",
             "adaptation/lessons",
             "adaptation/regret",
+            "adaptation/cumulative_regret",
             "adaptation/modality_fit",
             "adaptation/actions_rl2",
             "eval/students",
+            "equity/style",
         } == set(tags)
         for picture in found:
             assert len(picture.alt) > 20
@@ -392,7 +413,7 @@ class TestCompare:
         assert "&lt;script&gt;alert(" in text
         assert "a &amp; b.yaml" in text
         pages = [attributes for tag, attributes in page.tags if tag == "img"]
-        assert len(pages) == 8
+        assert len(pages) == 10
         for attributes in pages:
             assert attributes["alt"]
             prefix = "data:image/svg+xml;base64,"

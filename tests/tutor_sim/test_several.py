@@ -16,6 +16,7 @@ from tutor_sim import commands, training
 from tutor_sim.commands import compare_file, evaluate_run, resume, train_file
 from tutor_sim.config import Experiment
 from tutor_sim.experiment_files import load_experiment, load_experiments
+from tutor_sim.first_answers_command import adapt_run
 from tutor_sim.learners import LEARNERS
 from tutor_sim.metrics import read_metrics
 from tutor_sim.results import read_results
@@ -171,6 +172,15 @@ def test_a_comparison_is_evaluated_again(several_file: Path) -> None:
     result = evaluate_run(run.folder, population=None, n_students=12, device="cpu", console=QUIET)
     assert {e.training_seed for e in result.evaluations if e.tutor == "fast"} == {0, 4}
     assert all(len(e.students) == 12 for e in result.evaluations)
+
+
+def test_a_comparison_says_what_first_answers_are_worth(several_file: Path) -> None:
+    run = run_all(several_file)
+    found = adapt_run(run.folder, tutors=(), n_students=12, device="cpu", console=QUIET)
+    assert [line.tutor for line in found] == ["slow", "fast"]
+    for line in found:  # these tutors listen to nobody
+        assert line.worth == {k: (0, 0, 0, "") for k in (1, 2, 4, 5, 8)}
+        assert line.score.value == pytest.approx(line.forgetful[5].value)
 
 
 def test_train_is_for_one(several_file: Path) -> None:

@@ -35,7 +35,7 @@ from tutor_sim.study.cells import Outcome, cells_of, prepare, run_cell
 from tutor_sim.study.command import study_file
 from tutor_sim.study.files import load_study
 from tutor_sim.study.results import PopulationResult
-from tutor_sim.study.stored import load_evaluation, save_evaluation
+from tutor_sim.study.stored import load_evaluation, save_evaluation, stored_fingerprint
 
 QUIET = Console(file=io.StringIO())
 POPULATION = """\
@@ -216,6 +216,11 @@ def test_evaluations_are_kept_whole(file: Path, finished: Path, tmp_path: Path) 
             assert value.dtype == getattr(other, name).dtype
         else:
             assert value == getattr(other, name), name
+    assert stored_fingerprint(path) == "abc"
+    path.write_bytes(path.read_bytes().replace(b'\\"format\\": 2', b'\\"format\\": 1'))
+    assert stored_fingerprint(path) is None  # recorded less: evaluated again
+    with pytest.raises(ValueError, match="must have `format` 2, got 1"):
+        load_evaluation(path, cell.experiment)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match=r"evaluation\.safetensors: damaged: .*; delete it"):
         load_evaluation(path, cell.experiment)
@@ -249,6 +254,12 @@ def test_other_test_students_cost_no_training(
     assert len(rows()) == N_CELLS * 30 * 2
     folder = finished / "cells" / "weak" / "fast-4"
     assert Run.open(folder).experiment.evaluation.n_students == 30
+    run(file, "evaluation.n_students=30", "evaluation.delays_days=[2]", "evaluation.discount=1")
+    assert counted == []
+    summary = json.loads((finished / "summary.json").read_text())
+    lines = summary["populations"]["weak"]["tutors"]
+    assert all(list(line["measures"]["retention"]) == ["2"] for line in lines)
+    assert all(line["measures"]["discount"] == 1 for line in lines)
 
 
 def test_what_was_trained_otherwise_is_refused_and_kept(file: Path, finished: Path) -> None:

@@ -160,7 +160,8 @@ def _changed_training(cell: Cell) -> list[str]:
         return []
     before, now = (_content(e) for e in (Run.open(cell.folder).experiment, cell.experiment))
     for content in (before, now):
-        del content["evaluation"]["n_students"]
+        for key in ("n_students", "delays_days", "discount"):
+            del content["evaluation"][key]
     return [
         f"`{key}` was {old!r}, is {new!r}"
         for key, old, new in list(_differences(before, now))[:_LISTED]
@@ -243,6 +244,7 @@ def _run(run: Run, log: Console) -> tuple[float, str]:
         seed=experiment.evaluation.seed,
         role=role,
         device=_DEVICE,
+        delays_days=experiment.evaluation.delays_days,
     )
     save_evaluation(run.folder / EVALUATION_FILE, evaluation, fingerprint(experiment))
     return evaluation.score, ""

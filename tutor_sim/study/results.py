@@ -72,6 +72,7 @@ def summarise_cells(
         evaluations,
         exact=study.populations[population].reference_values,
         costs=_costs(finished),
+        discount=study.evaluation.discount,
     )
     return PopulationResult(evaluations, summary, tuple(dict.fromkeys(reasons)))
 

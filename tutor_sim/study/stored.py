@@ -20,9 +20,9 @@ from tutor_sim.config import Experiment
 from tutor_sim.evaluation import Evaluation, Role, scored_task
 from tutor_sim.files import atomic_write
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file; another meaning is another number."""
-_PLAIN = ("tutor", "role", "us_per_action")
+_PLAIN = ("tutor", "role", "us_per_action", "delays_days")
 _KEY = "tutor_sim"
 
 
@@ -60,10 +60,13 @@ def load_evaluation(path: Path, experiment: Experiment) -> Evaluation:
         OSError: it cannot be read.
     """
     about = _about(path)
+    if about["format"] != FORMAT:
+        raise ValueError(f"{path}: must have `format` {FORMAT}, got {about['format']}")
     return Evaluation(
         tutor=about["tutor"],
         role=Role(about["role"]),
         us_per_action=about["us_per_action"],
+        delays_days=tuple(about["delays_days"]),
         population=experiment.population,
         task=scored_task(experiment.task),
         seed=experiment.evaluation.seed,
@@ -73,12 +76,15 @@ def load_evaluation(path: Path, experiment: Experiment) -> Evaluation:
 
 
 def stored_fingerprint(path: Path) -> str | None:
-    """The fingerprint in the file; None: there is no file.
+    """The fingerprint in the file; None: there is no file, or one that recorded other things.
 
     Raises:
-        ValueError: it is damaged, or of another format.
+        ValueError: it is damaged.
     """
-    return str(_about(path)["fingerprint"]) if path.is_file() else None
+    if not path.is_file():
+        return None
+    about = _about(path)
+    return str(about["fingerprint"]) if about["format"] == FORMAT else None
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -87,6 +93,4 @@ def _about(path: Path) -> dict[str, Any]:
             about: dict[str, Any] = json.loads((file.metadata() or {})[_KEY])
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: damaged: {error!r}; delete it, and it is made again") from error
-    if about["format"] != FORMAT:
-        raise ValueError(f"{path}: must have `format` {FORMAT}, got {about['format']}")
     return about

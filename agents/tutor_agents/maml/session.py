@@ -20,14 +20,15 @@ class Session:
         self._networks = networks
         self._adapts = adapts
         self._n_lessons_taught = 0
+        self._steps: list[tuple[Tensor, ...]] = []
 
     @torch.no_grad()
     def logits(self, observation: Observation) -> Tensor:
         """Masked action logits ``(N, A)``."""
         shape, n = self._networks.shape, len(observation.action)
         device = observation.action.device
-        if observation.step == 0:
-            self._steps: list[tuple[Tensor, ...]] = []
+        if observation.step == 0 or not self._steps:  # a trial may begin within a lesson
+            self._steps = []
             self._counts = torch.zeros(n, shape.n_pairs, device=device)
             self._last = torch.zeros_like(self._counts)
             self._signals = torch.zeros(n, shape.n_signals, device=device)
@@ -55,7 +56,9 @@ class Session:
             self._end_lesson(observation.score)
 
     def _end_lesson(self, score: Tensor | None) -> None:
-        if self._adapts and self._n_lessons_taught < self._networks.shape.n_adapting:
+        shape = self._networks.shape
+        is_whole = len(self._steps) == shape.n_steps
+        if self._adapts and is_whole and self._n_lessons_taught < shape.n_adapting:
             score = torch.zeros_like(self._counts[:, 0]) if score is None else score
             columns = (torch.stack(column) for column in zip(*self._steps, strict=True))
             lesson = Lesson._make((*columns, score))

@@ -53,11 +53,13 @@ class PosteriorSource:
     def begin(self, n_students: int) -> None:
         """The prior."""
         self._posterior.begin_trial(n_students)
+        self._has_begun = False
 
     def believe(self, observation: Observation) -> Tensor:
         """Weights of the types, expected mastery of each skill."""
-        if observation.step > 0 or observation.lesson > 0:
+        if self._has_begun:
             self._posterior.observe(observation.action, observation)
+        self._has_begun = True
         mastery = self._posterior.mastery()
         return torch.cat([self._posterior.weights.to(mastery), mastery], dim=-1).float()
 
