@@ -72,6 +72,26 @@ def normalised(scores: Array, low: Array, high: Array) -> Array:
     return result
 
 
+def linearised(scores: Array, low: Array, high: Array) -> Array:
+    """Normalised scores that carry what each student does to the scale.
+
+    A run's normalised mean is a ratio of means over students, ``z = (V - V_low) / (V_high -
+    V_low)``; to first order a student moves it by ``(v - v_low - z (v_high - v_low)) / (V_high -
+    V_low)`` (the influence value of a ratio, Hampel et al. 1986). With these, resampling draws the
+    scale together with the scores, and never divides by a scale that a resample lost.
+
+    Arguments as for :func:`normalised`.
+
+    Returns:
+        ``(S, n)``; each row's mean is the run's normalised mean.
+    """
+    z = normalised(scores, low, high)
+    of_low, of_high = (normalised(end, low, high).mean(axis=0) for end in (low, high))
+    runs = z.mean(axis=1, keepdims=True)
+    result: Array = z - (1 - runs) * of_low - runs * (of_high - 1)
+    return result
+
+
 def aggregate(
     scores: Mapping[str, Sequence[Array]],
     low: Sequence[Array],
@@ -90,20 +110,15 @@ def aggregate(
         seed: of the resampling.
     """
     rng = np.random.default_rng(seed)
+    runs: dict[str, list[Array]] = {tutor: [] for tutor in scores}
     resampled: dict[str, list[Array]] = {tutor: [] for tutor in scores}
     for index, (zero, one) in enumerate(zip(low, high, strict=True)):
-        of_all = {tutor: parts[index] for tutor, parts in scores.items()}
-        ends = np.stack([zero.mean(axis=0), one.mean(axis=0)])
-        means = _resampled_means([ends, *of_all.values()], n_resamples, rng)
-        bottom, top = means[0].T
-        span = np.where(top == bottom, np.finfo(np.float64).tiny, top - bottom)
-        for tutor, runs in zip(of_all, means[1:], strict=True):
-            drawn = _draw_seeds(runs, rng)
-            resampled[tutor].append((drawn - bottom[:, None]) / span[:, None])
-    return {
-        tutor: _aggregate(scores[tutor], low, high, replicates)
-        for tutor, replicates in resampled.items()
-    }
+        found = [linearised(parts[index], zero, one) for parts in scores.values()]
+        means = _resampled_means(found, n_resamples, rng)
+        for tutor, own, replicates in zip(scores, found, means, strict=True):
+            runs[tutor].append(own)
+            resampled[tutor].append(_draw_seeds(replicates, rng))
+    return {tutor: _aggregate(runs[tutor], resampled[tutor]) for tutor in scores}
 
 
 def ranks(
@@ -138,34 +153,18 @@ def ranks(
     }
 
 
-def _aggregate(
-    scores: Sequence[Array],
-    low: Sequence[Array],
-    high: Sequence[Array],
-    replicates: Sequence[Array],
-) -> Aggregate:
+def _aggregate(runs: Sequence[Array], replicates: Sequence[Array]) -> Aggregate:
     """The values of the scores themselves, with the spread of the replicates ``(B, S - 1)``."""
-    runs = [normalised(x, *ends).mean(axis=1) for x, *ends in zip(scores, low, high, strict=True)]
-    freedom = spread_of_mean(_draws(scores, low, high)).freedom
+    values = [each.mean(axis=1) for each in runs]
+    freedom = spread_of_mean(
+        part for each in runs for part in (each.mean(axis=0), each.mean(axis=1))
+    ).freedom
     means = np.mean([each.mean(axis=1) for each in replicates], axis=0)
     middles = interquartile_mean(np.concatenate(replicates, axis=1))
     return Aggregate(
-        _estimate(float(np.mean([each.mean() for each in runs])), means, freedom),
-        _estimate(float(interquartile_mean(np.concatenate(runs))), middles, freedom),
+        _estimate(float(np.mean([each.mean() for each in values])), means, freedom),
+        _estimate(float(interquartile_mean(np.concatenate(values))), middles, freedom),
     )
-
-
-def _draws(
-    scores: Sequence[Array], low: Sequence[Array], high: Sequence[Array]
-) -> list[Array]:
-    """Influence of each student and of each seed on the normalised mean of a population."""
-    found = []
-    for x, zero, one in zip(scores, low, high, strict=True):
-        z = normalised(x, zero, one)
-        span = (one.mean(axis=0) - zero.mean(axis=0)) / (one.mean() - zero.mean())
-        start = (zero.mean(axis=0) - zero.mean()) / (one.mean() - zero.mean())
-        found += [z.mean(axis=0) - start - z.mean() * span, z.mean(axis=1)]
-    return found
 
 
 def _estimate(value: float, replicates: Array, freedom: Array) -> Estimate:

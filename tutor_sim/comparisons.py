@@ -215,5 +215,3 @@ def _checked(scores: ArrayLike) -> Array:
             f"`scores` must be (seeds, students) with two students at least, got {array.shape}."
         )
     return array
-
-

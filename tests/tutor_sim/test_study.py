@@ -21,7 +21,7 @@ from pyarrow import csv, parquet
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tutor_sim import training
+from tutor_sim import tensorboard, training
 from tutor_sim.checkpoint import list_checkpoints
 from tutor_sim.cli import app
 from tutor_sim.evaluation import evaluate
@@ -74,10 +74,12 @@ class Mine:
 
 @pytest.fixture(autouse=True)
 def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of the time of so small a run."""
+    """Drawing and waiting take most of the time of so small a run."""
     monkeypatch.setattr(training, "N_PICTURES", 1)
     for name in ("adaptation_curve", "action_heatmap"):
         monkeypatch.setattr(training, name, lambda *what: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(command, "write_study_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr(tensorboard, "_wait_for_later_second", lambda folder: None)
 
 
 @pytest.fixture(autouse=True)

@@ -22,13 +22,9 @@ from tutor_sim.reporting.material import Group, Material, Taught
 from tutor_sim.statistics import (
     LEVEL,
     Estimate,
-    Reference,
-    fraction,
-    iqm_interval,
     mean_interval,
     seed_band,
     undefined,
-    worst_decile_interval,
 )
 from tutor_sim.summary import RANDOM
 
@@ -50,8 +46,6 @@ class Line:
         taught: what it did.
         score: mean over students and lessons.
         position: 0 the random tutor, 1 the reference.
-        iqm: interquartile mean over students.
-        worst_decile: mean of the tenth of the students with the lowest scores.
         lessons: mean score of each lesson, ``(K,)``.
         change: score of the last lesson less that of the first; nan for one lesson.
     """
@@ -59,8 +53,6 @@ class Line:
     taught: Taught
     score: Estimate
     position: Estimate
-    iqm: Estimate
-    worst_decile: Estimate
     lessons: Curve
     change: Estimate
 
@@ -115,15 +107,24 @@ class Family:
         """Who cannot be told apart from the first."""
         return [p.y for p in self.pairs if p.x == self.tutors[0] and not p.is_significant]
 
+    def pair(self, x: str, y: str) -> Pair:
+        """The two, in whichever order they were compared.
+
+        Raises:
+            KeyError: they were not.
+        """
+        for pair in self.pairs:
+            if {pair.x, pair.y} == {x, y}:
+                return pair
+        raise KeyError((x, y))
+
     def improvement(self, x: str, y: str) -> Estimate:
         """Probability that a student scores more with x than with y."""
-        for pair in self.pairs:
-            if (pair.x, pair.y) == (x, y):
-                return pair.improvement
-            if (pair.x, pair.y) == (y, x):
-                value, low, high, reason = pair.improvement
-                return Estimate(1 - value, 1 - high, 1 - low, reason)
-        raise KeyError((x, y))
+        pair = self.pair(x, y)
+        if pair.x == x:
+            return pair.improvement
+        value, low, high, reason = pair.improvement
+        return Estimate(1 - value, 1 - high, 1 - low, reason)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,9 +225,7 @@ def _ends(group: Group, role: Role | None) -> tuple[Array, Array] | None:
     return (low, high) if spans else None
 
 
-def _scale_notes(
-    groups: Sequence[Group], role: Role | None, scaled: Sequence[Group]
-) -> list[str]:
+def _scale_notes(groups: Sequence[Group], role: Role | None, scaled: Sequence[Group]) -> list[str]:
     if role is None:
         return [
             "There is no common scale: it needs `random` and either `bayes` or `oracle` in every "
@@ -254,26 +253,23 @@ def _absence_notes(groups: Sequence[Group], common: Sequence[str]) -> list[str]:
 
 # -- each population -------------------------------------------------------------------------------
 def _lines(group: Group, ends: tuple[Array, Array] | None) -> dict[str, Line]:
-    return {tutor: _line(taught, ends) for tutor, taught in group.tutors.items()}
+    if ends is None:
+        positions = dict.fromkeys(group.tutors, undefined("no scale"))
+    else:
+        scores = {tutor: [taught.scores] for tutor, taught in group.tutors.items()}
+        found = aggregate(scores, [ends[0]], [ends[1]])
+        positions = {tutor: one.mean for tutor, one in found.items()}
+    return {tutor: _line(taught, positions[tutor]) for tutor, taught in group.tutors.items()}
 
 
-def _line(taught: Taught, ends: tuple[Array, Array] | None) -> Line:
+def _line(taught: Taught, position: Estimate) -> Line:
     lessons = taught.lessons
-    position = undefined("no scale")
-    if ends is not None:
-        low, high = (Reference(scores=end.mean(axis=0)) for end in ends)
-        position = fraction(taught.scores, low, high)
-    return Line(
-        taught,
-        mean_interval(taught.scores),
-        position,
-        iqm_interval(taught.scores),
-        worst_decile_interval(taught.scores),
-        seed_band(np.moveaxis(lessons, -1, 1)),
-        mean_interval(lessons[..., -1] - lessons[..., 0])
-        if lessons.shape[-1] > 1
-        else undefined("one lesson"),
-    )
+    change = undefined("one lesson")
+    if lessons.shape[-1] > 1:
+        value, low, high = map(float, seed_band(lessons[..., -1] - lessons[..., 0]))
+        change = Estimate(value, low, high)
+    curve = seed_band(np.moveaxis(lessons, -1, 1))
+    return Line(taught, mean_interval(taught.scores), position, curve, change)
 
 
 # -- pairs -----------------------------------------------------------------------------------------
@@ -285,9 +281,7 @@ def _families(
         everywhere = {t: [g.tutors[t].scores for g in groups] for t in competitors}
         found.append(_family("", {t: z[t] for t in competitors}, everywhere))
     for group in groups:
-        scores = {
-            name: [t.scores] for name, t in group.tutors.items() if t.role is not Role.ORACLE
-        }
+        scores = {name: [t.scores] for name, t in group.tutors.items() if t.role is not Role.ORACLE}
         if len(scores) > 1:
             found.append(_family(group.population, scores, scores))
     return tuple(found)

@@ -155,9 +155,7 @@ def _tutor_names(
     }
 
 
-def _group(
-    parts: Sequence[tuple[Source, Part]], names: Mapping[tuple[str, str], str]
-) -> Group:
+def _group(parts: Sequence[tuple[Source, Part]], names: Mapping[tuple[str, str], str]) -> Group:
     first = parts[0][1]
     found: dict[str, dict[int, tuple[Source, Teaching]]] = {}
     costs: dict[str, Mapping[str, float]] = {}
@@ -182,9 +180,7 @@ def _group(
     return Group(first.population, first.task, first.seed, first.students, tutors)
 
 
-def _check_repeated(
-    teaching: Teaching, source: Source, other: Source, theirs: Teaching
-) -> None:
+def _check_repeated(teaching: Teaching, source: Source, other: Source, theirs: Teaching) -> None:
     if not np.array_equal(teaching.scores, theirs.scores):
         raise ValueError(
             f"{source.folder} and {other.folder} both hold `{teaching.tutor}` of seed "

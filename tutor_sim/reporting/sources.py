@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
+from pyarrow.compute import field
 
 from tutor_sim.adapting import SUFFIX
 from tutor_sim.config import Experiment
@@ -173,14 +174,13 @@ def _read_study(folder: Path) -> Source:
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
     summaries = _json(folder / SUMMARY_FILE)["populations"]
-    of_rows = table["population"].to_numpy()
     parts = []
     for name, own in about.items():
         if name not in study.populations:
             raise ValueError(f"{path}: damaged: population `{name}` is not one of study.yaml")
         notes = tuple(f"{name}: {note}" for note in summaries[name]["notes"])
         experiment = study.experiment(name)
-        rows = table.filter(pa.array(of_rows == name))
+        rows = table.filter(field("population") == name)
         part = _part(path, own, rows, experiment.population, summaries[name], notes, experiment)
         parts.append(dataclasses.replace(part, population=name))
     seeds = ", ".join(map(str, study.seeds))
@@ -241,25 +241,26 @@ def _teachings(
 ) -> tuple[NDArray[np.int64], tuple[Teaching, ...]]:
     """The students' indices, and every tutor's scores with them."""
     n_lessons = int(about["task"]["n_lessons"])
-    found = []
-    students: NDArray[np.int64] | None = None
+    found: list[Teaching] = []
+    students: NDArray[np.int64] = np.empty(0, np.int64)
     for tutor, seed, rows in _by_tutor_and_seed(table):
-        who = rows["student"].to_numpy().reshape(-1, n_lessons) if rows.num_rows else None
-        if students is None and who is not None:
-            students = who[:, 0].astype(np.int64)
-        if who is None or not np.array_equal(students, who[:, 0]):
-            raise ValueError(f"{path}: damaged: `{tutor}` did not teach the students of the others")
+        scores, who = rows["score"].to_numpy(), rows["student"].to_numpy()[::n_lessons]
+        students = students if found else who
+        complete = len(rows) == n_lessons * len(students) and bool(np.isfinite(scores).all())
+        if not complete or not np.array_equal(who, students):
+            raise ValueError(
+                f"{path}: damaged: scores of `{tutor}` are missing, or it did not teach the "
+                "students of the others"
+            )
         found.append(
             Teaching(
                 tutor,
                 Role(rows["role"][0].as_py()),
-                experiment.seed if seed is None else int(seed),
-                rows["score"].to_numpy().reshape(-1, n_lessons),
+                experiment.seed if seed is None else seed,
+                scores.reshape(-1, n_lessons),
                 json.dumps([_settings(experiment, tutor), made_for], sort_keys=True),
             )
         )
-    if students is None:
-        raise ValueError(f"{path}: damaged: there are no rows")
     return students, tuple(found)
 
 
@@ -268,12 +269,15 @@ def _by_tutor_and_seed(table: pa.Table) -> Iterator[tuple[str, int | None, pa.Ta
     if "training_seed" not in table.column_names:  # of an earlier version
         table = table.append_column("training_seed", pa.nulls(len(table), pa.uint64()))
     table = table.sort_by(_ROW_ORDER)
-    tutors = table["tutor"].to_numpy()
-    seeds = np.array([-1 if s is None else s for s in table["training_seed"].to_pylist()], object)
-    pairs = dict.fromkeys(zip(tutors.tolist(), seeds.tolist(), strict=True))
-    for tutor, seed in pairs:
-        rows = table.filter(pa.array((tutors == tutor) & (seeds == seed)))
-        yield tutor, None if seed == -1 else seed, rows
+    for tutor in table["tutor"].unique().to_pylist():
+        of_tutor = table.filter(field("tutor") == tutor)
+        for seed in of_tutor["training_seed"].unique().to_pylist():
+            column = field("training_seed")
+            yield (
+                tutor,
+                seed,
+                of_tutor.filter(column.is_null() if seed is None else column == seed),
+            )
 
 
 def _settings(experiment: Experiment, tutor: str) -> Any:
