@@ -145,6 +145,11 @@ class TestSources:
         names = set(gather([source(), other]).groups[0].tutors)
         assert {"good (made)", "good (other)"} <= names
 
+    def test_other_settings_in_another_population_are_noted(self) -> None:
+        other = source("b", populations=("new",), settings='{"n": 2}')
+        (note, *_) = gather([source(), other]).notes
+        assert note.startswith("`good` does not have the same settings in `easy`, `new`:")
+
     def test_the_same_twice_is_once(self, analysis: Analysis) -> None:
         twice = gather([source(), source("copy")])
         assert twice.groups[0].tutors["good"].lessons.shape == (3, 150, 2)

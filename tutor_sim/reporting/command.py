@@ -22,6 +22,7 @@ from tutor_sim.reporting.material import gather
 from tutor_sim.reporting.page import render
 from tutor_sim.reporting.sources import Source, read_source
 from tutor_sim.reporting.terminal import overview_table, wins_table
+from tutor_sim.reporting.words import listed
 
 PAGE_FILE = "report.html"
 TABLES_FOLDER = "tables"
@@ -50,7 +51,7 @@ def report_folders(
     if (target / "config.yaml").is_file():
         raise ValueError(f"`--out` must not be a run folder, whose report it has: {target}")
     analysis = analyse(gather(sources))
-    title = " and ".join(dict.fromkeys(source.name for source in sources))
+    title = listed(list(dict.fromkeys(source.name for source in sources)))
     write(target, analysis, title, as_latex=as_latex)
     console.print(Text(f"{title}: mean scores", style="bold"))
     console.print(overview_table(analysis, console.width))

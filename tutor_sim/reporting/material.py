@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,11 +92,10 @@ def gather(sources: Sequence[Source]) -> Material:
             else:
                 groups.append([(source, part)])
     names = _tutor_names(groups)
-    return Material(
-        tuple(sources),
-        tuple(_group(group, names) for group in groups),
-        tuple(dict.fromkeys(note for s in sources for part in s.parts for note in part.notes)),
-    )
+    notes = [note for source in sources for part in source.parts for note in part.notes]
+    notes += _settings_notes(groups, names)
+    found = tuple(_group(group, names) for group in groups)
+    return Material(tuple(sources), found, tuple(dict.fromkeys(notes)))
 
 
 def _is_same(source: Source, part: Part, other: Source, theirs: Part) -> bool:
@@ -153,6 +152,28 @@ def _tutor_names(
         for tutor, versions in settings.items()
         for made, label in versions.items()
     }
+
+
+def _settings_notes(
+    groups: Sequence[Sequence[tuple[Source, Part]]], names: Mapping[tuple[str, str], str]
+) -> list[str]:
+    """Tutors that are called alike, and were made otherwise for one population than another."""
+    made: dict[str, dict[str, str]] = {}
+    for group in groups:
+        for _, part in group:
+            for t in part.teachings:
+                versions = made.setdefault(names[t.tutor, t.settings], {})
+                versions.setdefault(t.settings, group[0][1].population)
+    return [
+        f"`{tutor}` does not have the same settings in {_listed(versions.values())}: what is said "
+        "of it over all populations is of all of these."
+        for tutor, versions in made.items()
+        if len(versions) > 1
+    ]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _group(parts: Sequence[tuple[Source, Part]], names: Mapping[tuple[str, str], str]) -> Group:

@@ -81,7 +81,7 @@ def _asked(analysis: Analysis) -> str:
         (
             group.population,
             f"{group.task['n_lessons']} × {group.task['n_steps']}",
-            str(group.task["reward"]["score"]).replace("_", " "),
+            _score_name(group),
             f"{len(group.students):,}",
             _seeds(group),
         )
@@ -95,6 +95,12 @@ def _asked(analysis: Analysis) -> str:
     return "".join(said) + _table("populations", caption, heads, rows)
 
 
+def _score_name(group: Group) -> str:
+    reward = group.task["reward"]
+    scale = float(reward.get("scale", 1))
+    return str(reward["score"]).replace("_", " ") + (f", × {scale:g}" if scale != 1 else "")
+
+
 def _seeds(group: Group) -> str:
     found = {len(t.seeds) for t in group.tutors.values() if t.role is Role.LEARNED}
     return " or ".join(map(str, sorted(found))) or _NOTHING
@@ -103,17 +109,16 @@ def _seeds(group: Group) -> str:
 def _overview(analysis: Analysis, looks: Looks) -> str:
     populations = list(analysis.lines)
     over_all = len(populations) > 1 and bool(analysis.aggregates)
-    heads = ["tutor", *populations, *(["mean", "IQM"] if over_all else [])]
+    heads = ["tutor", *(["mean", "IQM"] if over_all else []), *populations]
     rows = []
     for tutor, role in analysis.tutors.items():
         cells = [_tutor_cell(tutor, role, looks)]
+        cells += _aggregate_cells(analysis, tutor) if over_all else []
         for name in populations:
             line = analysis.lines[name].get(tutor)
             cells.append(
                 _heat_cell(analysis, name, tutor, line) if line else f"<td>{_NOTHING}</td>"
             )
-        if over_all:
-            cells += _aggregate_cells(analysis, tutor)
         rows.append(f'<tr class="{role}">{"".join(cells)}</tr>')
     reference = REFERENCE_NAMES[analysis.reference] if analysis.reference else "the best tutor"
     caption = (
@@ -320,7 +325,8 @@ def _adaptation(analysis: Analysis, looks: Looks) -> str:
         "Mean score of each lesson with the same student, each on a new topic, with 95 % bands. A "
         "tutor that gets to know its student rises; one that only knows the population stays level."
     )
-    chart = _figure(lesson_charts(analysis, looks), caption, looks.names, analysis, looks)
+    taught = [tutor for lines in several.values() for tutor in lines]
+    chart = _figure(lesson_charts(analysis, looks), caption, taught, analysis, looks)
     n_most = max(next(iter(lines.values())).taught.lessons.shape[-1] for lines in several.values())
     rows = []
     for name, lines in several.items():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +19,7 @@ _PADDING = 2
 _STYLES = {Role.LEARNED: "bold", Role.OPTIMUM: "italic", Role.ORACLE: "dim"}
 
 
-def overview_table(analysis: Analysis, width: int) -> Table:
+def overview_table(analysis: Analysis, width: int) -> Group:
     """Mean scores, tutors by populations, with what is said over all of them.
 
     Args:
@@ -30,7 +31,7 @@ def overview_table(analysis: Analysis, width: int) -> Table:
     names = [f"{t} †" if r is Role.ORACLE else t for t, r in analysis.tutors.items()]
     left_out: list[str] = []
     shown = {"tutor": names} | columns | over_all
-    for name in [*reversed(over_all), *reversed(columns)]:
+    for name in _giving_way(columns, over_all):
         if _width(shown) > width + _PADDING and len(shown) > 2:
             del shown[name]
             left_out.insert(0, name)
@@ -44,10 +45,16 @@ def overview_table(analysis: Analysis, width: int) -> Table:
         caption += "; † reads what is hidden"
     if left_out:
         caption += f"; no room for: {', '.join(left_out)}"
-    table = _table(list(shown), caption + ".")
+    table = _table(list(shown))
     for role, *cells in zip(analysis.tutors.values(), *shown.values(), strict=True):
         table.add_row(*map(Text, cells), style=_STYLES.get(role, ""))
-    return table
+    return Group(table, Text(f"{caption}.", style="dim"))
+
+
+def _giving_way(columns: Iterable[str], over_all: Iterable[str]) -> list[str]:
+    """Heads in the order in which they are left out: the mean over populations stays longest."""
+    first, *others = [*reversed(list(over_all))] or [""]
+    return [head for head in (first, *reversed(list(columns)), *others) if head]
 
 
 def _score_cells(analysis: Analysis, population: str) -> list[str]:
@@ -78,12 +85,9 @@ def _width(columns: Mapping[str, Sequence[str]]) -> int:
     return sum(_PADDING + max(map(cell_len, [head, *cells])) for head, cells in columns.items())
 
 
-def wins_table(analysis: Analysis) -> Table:
+def wins_table(analysis: Analysis) -> Group:
     """Who is significantly better than whom, in each population and over all."""
-    table = _table(
-        ["students of", "highest mean", "better than", "not told apart from"],
-        "Paired t-tests, Holm's correction over all pairs of a line's tutors; oracles left out.",
-    )
+    table = _table(["students of", "highest mean", "better than", "not told apart from"])
     for family in analysis.families:
         best = family.tutors[0]
         table.add_row(
@@ -92,7 +96,8 @@ def wins_table(analysis: Analysis) -> Table:
             Text(", ".join(family.beaten_by(best)) or _NOTHING),
             Text(", ".join(family.as_good_as_best()) or _NOTHING),
         )
-    return table
+    caption = "Paired t-tests, Holm's correction over all pairs of a line's tutors; no oracles."
+    return Group(table, Text(caption, style="dim"))
 
 
 def _star(family: Family | None, tutor: str) -> str:
@@ -101,14 +106,8 @@ def _star(family: Family | None, tutor: str) -> str:
     return " *"
 
 
-def _table(heads: list[str], caption: str) -> Table:
-    table = Table(
-        caption=Text(caption),
-        caption_justify="left",
-        box=None,
-        padding=(0, _PADDING, 0, 0),
-        pad_edge=False,
-    )
+def _table(heads: list[str]) -> Table:
+    table = Table(box=None, padding=(0, _PADDING, 0, 0), pad_edge=False)
     for head in heads:
         table.add_column(Text(head), justify="left", overflow="fold")
     return table
