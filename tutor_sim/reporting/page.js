@@ -1,6 +1,6 @@
 "use strict";
 // Tables sort by a click on a column's head: numbers as numbers, everything else as text.
-const numberIn = (cell) => {
+const numeric = (cell) => {
   const text = cell.dataset.value ?? cell.textContent.replace(/[,\s<]/g, "").replace("−", "-");
   const value = parseFloat(text);
   return Number.isNaN(value) ? null : value;
@@ -19,7 +19,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const rows = [...table.tBodies[0].rows];
       const order = (a, b) => {
         const [x, y] = [a.cells[column], b.cells[column]];
-        const [u, v] = [numberIn(x), numberIn(y)];
+        const [u, v] = [numeric(x), numeric(y)];
         if (u !== null && v !== null) return rising ? u - v : v - u;
         if (u !== null || v !== null) return u === null ? 1 : -1;
         return x.textContent.localeCompare(y.textContent) * (rising ? -1 : 1);
