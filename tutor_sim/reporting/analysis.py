@@ -27,6 +27,7 @@ from tutor_sim.statistics import (
     undefined,
 )
 from tutor_sim.summary import RANDOM
+from tutor_sim.tables import decimals
 
 Array = NDArray[np.float64]
 Curve = tuple[Array, Array, Array]
@@ -161,6 +162,11 @@ class Analysis:
     def overall(self) -> Family | None:
         """The comparison over all populations, or in the only one."""
         return self.families[0] if self.families else None
+
+    @property
+    def aggregate_decimals(self) -> int:
+        """Decimals that suit the intervals of the aggregates."""
+        return decimals([part for found in self.aggregates.values() for part in found])
 
     def family(self, population: str) -> Family | None:
         """The comparison in one population."""

@@ -197,9 +197,13 @@ def latex(analysis: Analysis) -> str:
             )
         if over_all:
             found = analysis.aggregates.get(tutor)
+            places = analysis.aggregate_decimals
             is_best = sole_best(analysis, "") == tutor
             cells += (
-                [_latex_cell(found.mean, 2, bold=is_best), _latex_cell(found.iqm, 2, bold=False)]
+                [
+                    _latex_cell(found.mean, places, bold=is_best),
+                    _latex_cell(found.iqm, places, bold=False),
+                ]
                 if found
                 else ["--", "--"]
             )

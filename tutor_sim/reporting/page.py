@@ -184,7 +184,7 @@ def _aggregate_cells(analysis: Analysis, tutor: str) -> list[str]:
     for estimate, mark in ((found.mean, _mark(analysis, "", tutor)), (found.iqm, "")):
         cells.append(
             f'<td class="over {_shade(estimate.value)}" data-value="{estimate.value:.6g}">'
-            f"{_cell_text(estimate, 2)}{mark}</td>"
+            f"{_cell_text(estimate, analysis.aggregate_decimals)}{mark}</td>"
         )
     return cells
 

@@ -70,12 +70,12 @@ def _score_cells(analysis: Analysis, population: str) -> list[str]:
 
 def _over_all_columns(analysis: Analysis) -> dict[str, list[str]]:
     """Head -> cells; the first are the last to give way."""
-    means, middles, ranks = [], [], []
+    means, middles, ranks, places = [], [], [], analysis.aggregate_decimals
     for tutor in analysis.tutors:
         found, rank = analysis.aggregates.get(tutor), analysis.ranks.get(tutor)
         star = _star(analysis.family(""), tutor)
-        means.append(interval_text(found.mean, 2) + star if found else _NOTHING)
-        middles.append(interval_text(found.iqm, 2) if found else _NOTHING)
+        means.append(interval_text(found.mean, places) + star if found else _NOTHING)
+        middles.append(interval_text(found.iqm, places) if found else _NOTHING)
         ranks.append(f"{rank.expected.value:.1f}" if rank else _NOTHING)
     scaled = {"mean [95 %]": means} if analysis.aggregates else {}
     return scaled | {"rank": ranks} | ({"IQM [95 %]": middles} if scaled else {})
