@@ -324,6 +324,34 @@ def study(
 
 
 @app.command()
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="folders of studies, runs, evaluations", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="where the report goes  [default: the only study's folder, else runs/report-...]",
+            show_default=False,
+        ),
+    ] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="a LaTeX table, too")] = False,
+) -> None:
+    """Report on runs and studies side by side.
+
+    Tutors by populations, who beats whom, and one page with everything.
+    """
+    with _clear_errors():
+        from tutor_sim.reporting.command import report_folders
+
+        report_folders(runs, out=out, as_latex=latex, console=_console())
+
+
+@app.command()
 def limit(
     cases: Annotated[Path, typer.Argument(metavar="CASES.json", show_default=False)],
     case: Annotated[str | None, typer.Option(help="only this case")] = None,

@@ -17,7 +17,7 @@ from tutor_envs.population import Population
 from tutor_envs.population_files import POPULATIONS
 from tutor_sim.compare import ComparisonResult, Learned, Training, check_plug_ins, compare
 from tutor_sim.config import Experiment, TutorSpec
-from tutor_sim.evaluation import Role
+from tutor_sim.evaluation import Evaluation, Role
 from tutor_sim.experiment_files import load_experiment, load_experiments, load_population
 from tutor_sim.files import saving
 from tutor_sim.metrics import read_metrics
@@ -281,9 +281,14 @@ def _show_on_boards(run: Run, result: ComparisonResult) -> None:
             _show_on_board(run, metrics, result.pictures)
         else:
             part = run.part(evaluation.tutor, evaluation.training_seed)
-            lessons = enumerate(evaluation.scores.mean(axis=0).tolist(), start=1)
-            metrics = {f"eval/score_lesson_{k}": score for k, score in lessons}
-            _show_on_board(part, {"eval/score": evaluation.score} | metrics)
+            show_training(part, evaluation)
+
+
+def show_training(run: Run, evaluation: Evaluation) -> None:
+    """Put the final scores of one training into TensorBoard, and into its HParams tab."""
+    lessons = enumerate(evaluation.scores.mean(axis=0).tolist(), start=1)
+    metrics = {f"eval/score_lesson_{k}": score for k, score in lessons}
+    _show_on_board(run, {"eval/score": evaluation.score} | metrics)
 
 
 def _show_on_board(run: Run, metrics: dict[str, float], pictures: Sequence[Picture] = ()) -> None:

@@ -31,7 +31,7 @@ STYLES_ARE_CONTESTED = (
     "the Public Interest 9(3), 105–119)."
 )
 
-_CSS = """
+CSS = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --soft: #595959; --line: #d4d4d4;
   --paper: #ffffff; --card: #f5f6f7; --mark: #0072b2; }
 @media (prefers-color-scheme: dark) { :root { --ink: #ececec; --soft: #b3b3b3; --line: #454545;
@@ -139,7 +139,7 @@ def render(report: Report) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title} – tutor-sim</title>\n<style>{_CSS}</style>\n</head>\n"
+        f"<title>{title} – tutor-sim</title>\n<style>{CSS}</style>\n</head>\n"
         f"<body>{body}\n</body>\n</html>\n"
     )
 

@@ -19,9 +19,11 @@ import pytest
 from matplotlib.figure import Figure
 from pyarrow import csv, parquet
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from typer.testing import CliRunner
 
-from tutor_sim import training
+from tutor_sim import tensorboard, training
 from tutor_sim.checkpoint import list_checkpoints
 from tutor_sim.cli import app
 from tutor_sim.evaluation import evaluate
@@ -74,10 +76,12 @@ class Mine:
 
 @pytest.fixture(autouse=True)
 def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of the time of so small a run."""
+    """Drawing and waiting take most of the time of so small a run."""
     monkeypatch.setattr(training, "N_PICTURES", 1)
     for name in ("adaptation_curve", "action_heatmap"):
         monkeypatch.setattr(training, name, lambda *what: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(command, "write_study_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr(tensorboard, "_wait_for_later_second", lambda folder: None)
 
 
 @pytest.fixture(autouse=True)
@@ -273,6 +277,23 @@ def test_what_was_trained_otherwise_is_refused_and_kept(file: Path, finished: Pa
     assert lines[5].endswith("runs/grid/cells/average/fast-0")
     assert stamps(finished / "cells") == before
     run(file, "learners={faster: {algorithm: tally, total_steps: 500}}", "seeds=[0]")
+
+
+def test_tensorboard_has_the_final_scores_of_each_training(file: Path, finished: Path) -> None:
+    cell = finished / "cells" / "average" / "fast-4"
+    events = EventAccumulator(str(cell / "tensorboard"))
+    events.Reload()
+    (score,) = events.Scalars("eval/score")
+    (evaluation,) = (
+        e
+        for e in results_of(file, finished)["average"].evaluations
+        if (e.tutor, e.training_seed) == ("fast", 4)
+    )
+    assert score.value == pytest.approx(evaluation.score)
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    settings = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert settings["learner.total_steps"].number_value == 400
+    assert settings["seed"].number_value == 4
 
 
 def test_the_order_of_cells_does_not_matter(file: Path, finished: Path) -> None:

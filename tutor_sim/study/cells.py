@@ -20,6 +20,7 @@ from rich.console import Console
 from tutor_agents.tutor import Tutor
 from tutor_envs.errors import StudentError
 from tutor_sim.checkpoint import list_checkpoints
+from tutor_sim.commands import show_training
 from tutor_sim.compare import listed_tutor
 from tutor_sim.config import Experiment
 from tutor_sim.config_errors import dotted
@@ -246,5 +247,7 @@ def _run(run: Run, log: Console) -> tuple[float, str]:
         device=_DEVICE,
         delays_days=experiment.evaluation.delays_days,
     )
+    if experiment.learner is not None:
+        show_training(run, evaluation)
     save_evaluation(run.folder / EVALUATION_FILE, evaluation, fingerprint(experiment))
     return evaluation.score, ""

@@ -4,6 +4,7 @@
 ``study.yaml``     the resolved study
 ``cells/``         a run folder for each cell: ``<population>/<tutor>-<seed>``
 ``results.*``      see :mod:`tutor_sim.study.results`, like ``summary.json``
+``report.html``    see :mod:`tutor_sim.reporting.command`, like ``tables/``
 =================  =============================================================================
 """
 
@@ -20,6 +21,7 @@ from tutor_agents.engine.parallel import LostProcess
 from tutor_sim.commands import check_learners
 from tutor_sim.compare import check_plug_ins, what_is_scored
 from tutor_sim.files import atomic_write, held_alone, saving
+from tutor_sim.reporting.command import write_study_report
 from tutor_sim.stopping import Interrupted
 from tutor_sim.study.cells import Cell, Outcome, cells_of, check_unchanged, prepare
 from tutor_sim.study.config import Study
@@ -99,10 +101,12 @@ def study_file(
             for name in study.populations
         }
         write_study_results(folder, results)
+        report = write_study_report(folder)
     for name, result in results.items():
         _print(study, name, result, console)
     for what, file in (("rows", RESULTS_FILE), ("as CSV", CSV_FILE), ("summary", SUMMARY_FILE)):
         console.print(Text(f"{what}: {folder / file}"), soft_wrap=True)
+    console.print(Text(f"report: {report}"), soft_wrap=True)
     return results
 
 
