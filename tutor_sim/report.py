@@ -122,7 +122,7 @@ def render(report: Report) -> str:
 {notes}
 {_adaptation(report.summary)}
 <h2>Pictures</h2>
-{"".join(_figure(picture) for picture in report.pictures)}
+{"".join(figure(picture) for picture in report.pictures)}
 <h2>What was done</h2>
 {_facts(report.facts)}
 <h2>What the numbers mean</h2>
@@ -132,6 +132,11 @@ def render(report: Report) -> str:
 <details><summary>The resolved experiment</summary>
 <pre><code>{escape(report.configuration)}</code></pre></details>
 </main>"""
+    return page(title, body)
+
+
+def page(title: str, body: str) -> str:
+    """A whole HTML document in the style of the report, of a title and a body in HTML."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -182,7 +187,8 @@ def _table(label: str, caption: str, shown: Sequence[Column], summary: Summary) 
     )
 
 
-def _figure(picture: Picture) -> str:
+def figure(picture: Picture) -> str:
+    """A picture with its words, in HTML."""
     data = base64.b64encode(to_svg(picture.draw()).encode()).decode()
     return (
         f"<figure><h3>{escape(picture.title)}</h3>"
