@@ -332,7 +332,7 @@ def evaluate_run(
     result = compare(
         experiment,
         folder=target,
-        learned=_best_so_far(run, device),
+        learned=best_so_far(run, device),
         population=taught,
         n_students=n_students,
         device=device,
@@ -342,7 +342,7 @@ def evaluate_run(
     return result
 
 
-def _best_so_far(run: Run, device: str) -> list[Learned]:
+def best_so_far(run: Run, device: str) -> list[Learned]:
     """The learned tutors of a run, whose training need not be finished."""
     experiment = run.experiment
     if not experiment.has_parts:

@@ -127,7 +127,7 @@ def reshaped(population: Population, like: Population) -> Population:
     if population.student == "irt":
         config["difficulties"] = (config["target_difficulty"],)
     if n_skills != len(model.skills):
-        own = {"skill_names": (), "prerequisites": {}, "weights": None}
+        own: dict[str, Any] = {"skill_names": (), "prerequisites": {}, "weights": None}
         config |= {key: value for key, value in own.items() if key in config}
     try:
         other = configured(type(model), config)

@@ -101,7 +101,7 @@ def _named(home: Population, name: str) -> Elsewhere:
         )
     population = load_population(Path(name))
     check_same_meaning(home, population)
-    return Elsewhere(population.name, "file", population, population.description)
+    return Elsewhere(name, "file", population, population.description or population.name)
 
 
 def _shift(home: Population, name: str) -> Elsewhere:
