@@ -12,6 +12,8 @@ from html import escape
 from pathlib import Path
 
 from tutor_sim.adaptation_table import return_columns, speed_columns
+from tutor_sim.controls.run import Control
+from tutor_sim.controls.shown import controls_to_html, failures_to_html
 from tutor_sim.drawing import to_svg
 from tutor_sim.evaluation import Role
 from tutor_sim.files import atomic_write
@@ -85,6 +87,7 @@ class Report:
         notes: further sentences, such as what could not be computed and why.
         commands: shell commands that make these numbers again and show more.
         configuration: the resolved experiment as YAML.
+        controls: null controls of the tutors.
     """
 
     title: str
@@ -95,6 +98,7 @@ class Report:
     notes: Sequence[str]
     commands: Sequence[str]
     configuration: str
+    controls: Sequence[Control] = ()
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -116,11 +120,13 @@ def render(report: Report) -> str:
     body = f"""
 <header><h1>{title}</h1>{description}</header>
 <main>
-<section aria-label="Findings" class="finding">{found}</section>
+<section aria-label="Findings" class="finding">{failures_to_html(report.controls)}{found}
+</section>
 <h2>Results</h2>
 {_results(report.summary)}
 {notes}
 {_adaptation(report.summary)}
+{controls_to_html(report.controls)}
 <h2>Pictures</h2>
 {"".join(figure(picture) for picture in report.pictures)}
 <h2>What was done</h2>

@@ -57,6 +57,14 @@ _N_OTHERS = 3
 _ROUNDING = 1e-6
 
 ANSWERS, STRANGERS, IDLE = "another's answers", "strangers alike", "idle actions"
+MEANINGS = {
+    ANSWERS: "The tutor is shown the answers of another student: what it does to a student, less "
+    "what it does to others, done to the same student.",
+    STRANGERS: "All students have the same latents: lessons after the first with the same student, "
+    "less those in which each memory of a first lesson goes on with another student.",
+    IDLE: "Teaching leaves students as they were: the tutor less the random tutor.",
+}
+"""Control -> what its difference is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +89,17 @@ class Control:
         return self.difference.known
 
     @property
+    def n_errors(self) -> float:
+        """Standard errors between the difference and 0; 0 where it is rounding or undefined."""
+        size = abs(self.difference.value) if self.defined else 0.0
+        if size <= _ROUNDING:
+            return 0.0
+        return size / self.standard_error if self.standard_error > 0 else math.inf
+
+    @property
     def passed(self) -> bool:
         """The difference is 0 as far as chance allows; also where it is undefined."""
-        if not self.defined:
-            return True
-        return abs(self.difference.value) <= max(
-            MAX_STANDARD_ERRORS * self.standard_error, _ROUNDING
-        )
+        return self.n_errors <= MAX_STANDARD_ERRORS
 
 
 class NullControls:
@@ -156,7 +168,8 @@ class NullControls:
         others = [
             self._scores(Replayed(planned, shift)).mean(axis=1) for shift in range(1, _N_OTHERS + 1)
         ]
-        return own - np.mean(others, axis=0)
+        difference: Array = own - np.mean(others, axis=0)
+        return difference
 
     def _strangers(self, tutor: Tutor) -> Array:
         if self._task.n_lessons == 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -135,16 +137,17 @@ def _rows(observation: Observation) -> Observation:
 
     Between the first lesson and the second the two are of different students.
     """
+    last, now = _lesson_of_last_action(observation), observation.lesson
+    return observation._replace(
+        action=_moved(observation.action, last),
+        response=_moved(observation.response, last),
+        score=_moved(observation.score, last),
+        signals=_moved(observation.signals, last),
+        legal=_moved(observation.legal, now),
+        present=_moved(observation.present, now),
+    )
 
-    def moved(values: Tensor | None, lesson: int) -> Tensor | None:
-        return values.roll(-1, dims=0) if values is not None and lesson > 0 else values
 
-    last = _lesson_of_last_action(observation)
-    came_of_it = {
-        name: moved(getattr(observation, name), last)
-        for name in ("action", "response", "score", "signals")
-    }
-    now = {
-        name: moved(getattr(observation, name), observation.lesson) for name in ("legal", "present")
-    }
-    return observation._replace(**came_of_it, **now)
+def _moved(values: Any, lesson: int) -> Any:
+    """A tensor by the tutor's rows in this lesson; None stays None."""
+    return values.roll(-1, dims=0) if values is not None and lesson > 0 else values
