@@ -35,9 +35,14 @@ class ComparedControls:
         elif self._best is None or evaluation.score > self._best[1].score:
             self._best = tutor, evaluation
 
+    @property
+    def of_others(self) -> list[Control]:
+        """Of learned and third parties' tutors so far."""
+        return [control for controls in self._found.values() for control in controls]
+
     def results(self) -> list[Control]:
         """All controls, once every tutor was met."""
         if not self._found and self._best is not None:
             tutor, evaluation = self._best
             return self._controls.of(tutor, evaluation.tutor)
-        return [control for controls in self._found.values() for control in controls]
+        return self.of_others

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -67,6 +68,30 @@ def controls_to_json(controls: Sequence[Control]) -> dict[str, Any]:
             for control in controls
         ],
     }
+
+
+def controls_from_json(plain: Mapping[str, Any], tutor: str) -> list[Control]:
+    """What :func:`controls_to_json` wrote of one tutor, who is called ``tutor`` now.
+
+    Raises:
+        ValueError: something else was written.
+    """
+    try:
+        return [
+            Control(one["name"], tutor, _estimate(one["difference"]), _float(one["standard_error"]))
+            for one in plain["controls"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"damaged null controls: {error!r}") from error
+
+
+def _estimate(plain: Mapping[str, Any]) -> Estimate:
+    value, low, high = (_float(plain[key]) for key in ("value", "low", "high"))
+    return Estimate(value, low, high, plain.get("reason", ""))
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _numbers(estimate: Estimate) -> dict[str, Any]:
