@@ -242,8 +242,8 @@ def _changed(
 def _spread_of_ability(population: Population) -> float:
     """Standard deviation of ability; 1, its unit, where all have the same."""
     students = student_indices(Split.TRAIN, _N_SAMPLED)
-    latents = population.sample(0, students, dtype=torch.float64)
-    return float(latents["ability"].std()) or 1.0 if "ability" in latents else 1.0
+    ability = population.sample(0, students, dtype=torch.float64)["ability"]
+    return float(ability.std()) if ability.max() > ability.min() else 1.0
 
 
 def _same_students(one: Population, other: Population) -> bool:
