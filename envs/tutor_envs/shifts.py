@@ -104,7 +104,7 @@ class Turned(Distribution):
         atoms = self.of.atoms()
         if atoms is None:
             return None
-        return [(p, np.roll(as_array(value), 1, axis=-1).tolist()) for p, value in atoms]
+        return [(p, np.roll(np.atleast_1d(value), 1, axis=-1).tolist()) for p, value in atoms]
 
 
 # -- which latents, and how ------------------------------------------------------------------------

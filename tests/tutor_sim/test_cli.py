@@ -24,6 +24,7 @@ COMMANDS = [
     "compare",
     "study",
     "resume",
+    "robustness",
     "limit",
     "list",
     "schema",
