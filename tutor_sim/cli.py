@@ -252,6 +252,40 @@ def class_(
 
 
 @app.command()
+def robustness(
+    run: RunFolder,
+    population: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME_OR_FILE",
+            help="a standard shift, a variant, a population that ships, or a file; repeatable  "
+            "[default: all shifts and variants, and other student models]",
+            show_default=False,
+        ),
+    ] = None,
+    students: Annotated[
+        int | None, typer.Option(min=2, help="test students of each population")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Take a run's tutor to other students.
+
+    Weaker, slower, more forgetful ones, of other styles, of other student models; nobody is
+    trained again.
+    """
+    with _clear_errors():
+        from tutor_sim.robustness.command import robustness_of_run
+
+        robustness_of_run(
+            run,
+            populations=population or [],
+            n_students=students,
+            device=device,
+            console=_console(),
+        )
+
+
+@app.command()
 def adapt(
     run: RunFolder,
     tutor: Annotated[

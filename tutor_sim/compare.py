@@ -20,6 +20,8 @@ from tutor_envs.population import Population, Split
 from tutor_sim.adaptation_table import adaptation_tables, regret_table
 from tutor_sim.adapting import SUFFIX, Adapting, adaptation_notes
 from tutor_sim.config import Experiment, TutorSpec
+from tutor_sim.controls.compared import ComparedControls
+from tutor_sim.controls.shown import controls_to_json, print_controls
 from tutor_sim.evaluation import Evaluation, Role, evaluate
 from tutor_sim.figures import LearningPoint, score_label
 from tutor_sim.learning_table import equity_notes, equity_tables, learning_tables
@@ -141,6 +143,9 @@ def compare(
     evaluations: list[Evaluation] = []
     unadapted: list[Evaluation] = []
     notes: list[str] = []
+    controlled = ComparedControls(
+        taught, experiment.task, seed=experiment.evaluation.seed, device=device
+    )
     with (console or Console(quiet=True)).status("") as status:
         for name, role, make, training_seed in _candidates(experiment, learned, device):
             seed_text = "" if training_seed is None else f", seed {training_seed}"
@@ -170,6 +175,8 @@ def compare(
                 if isinstance(tutor, Adapting):
                     unadapted.append(named(teach(tutor.unadapted()), tutor=name + SUFFIX))
             evaluations.append(evaluation)
+            controlled.meet(tutor, evaluation)
+        controls = controlled.results()
     if not same:
         notes.append(
             f"These are students of {taught.name}; all tutors were made for those of "
@@ -187,7 +194,8 @@ def compare(
     shown = pictures(evaluations, summary, _learning_curves(learned))
     notes += adaptation_notes(evaluations, unadapted) + _notes(evaluations, summary)
     write_results(folder / RESULTS_FILE, [*evaluations, *unadapted])
-    write_summary(folder / SUMMARY_FILE, summary)
+    null_controls = {"null_controls": controls_to_json(controls)}
+    write_summary(folder / SUMMARY_FILE, summary, null_controls)
     report = Report(
         title=experiment.name if same else f"{experiment.name} with {taught.name}",
         description=experiment.description,
@@ -197,10 +205,12 @@ def compare(
         notes=notes,
         commands=commands,
         configuration=experiment.to_yaml(),
+        controls=controls,
     )
     write_report(folder / REPORT_FILE, report)
     if console is not None:
         _print(console, report.title, evaluations[0], summary, notes, show)
+        print_controls(console, controls)
     return ComparisonResult(tuple(evaluations), summary, tuple(shown), tuple(notes), folder)
 
 

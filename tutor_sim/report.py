@@ -12,6 +12,8 @@ from html import escape
 from pathlib import Path
 
 from tutor_sim.adaptation_table import regret_columns, return_columns, speed_columns
+from tutor_sim.controls.run import Control
+from tutor_sim.controls.shown import controls_to_html, failures_to_html
 from tutor_sim.drawing import to_svg
 from tutor_sim.evaluation import Role
 from tutor_sim.files import atomic_write
@@ -86,6 +88,7 @@ class Report:
         notes: further sentences, such as what could not be computed and why.
         commands: shell commands that make these numbers again and show more.
         configuration: the resolved experiment as YAML.
+        controls: null controls of the tutors.
     """
 
     title: str
@@ -96,6 +99,7 @@ class Report:
     notes: Sequence[str]
     commands: Sequence[str]
     configuration: str
+    controls: Sequence[Control] = ()
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -117,7 +121,8 @@ def render(report: Report) -> str:
     body = f"""
 <header><h1>{title}</h1>{description}</header>
 <main>
-<section aria-label="Findings" class="finding">{found}</section>
+<section aria-label="Findings" class="finding">{failures_to_html(report.controls)}{found}
+</section>
 <h2>Results</h2>
 {_results(report.summary)}
 {notes}
@@ -125,8 +130,9 @@ def render(report: Report) -> str:
 {regret_section(report.summary)}
 {learning_section(report.summary)}
 {equity_section(report.summary)}
+{controls_to_html(report.controls)}
 <h2>Pictures</h2>
-{"".join(_figure(picture) for picture in report.pictures)}
+{"".join(figure(picture) for picture in report.pictures)}
 <h2>What was done</h2>
 {_facts(report.facts)}
 <h2>What the numbers mean</h2>
@@ -136,6 +142,11 @@ def render(report: Report) -> str:
 <details><summary>The resolved experiment</summary>
 <pre><code>{escape(report.configuration)}</code></pre></details>
 </main>"""
+    return page(title, body)
+
+
+def page(title: str, body: str) -> str:
+    """A whole HTML document in the style of the report, of a title and a body in HTML."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -221,7 +232,8 @@ def _table(label: str, caption: str, shown: Sequence[Column], summary: Summary) 
     )
 
 
-def _figure(picture: Picture) -> str:
+def figure(picture: Picture) -> str:
+    """A picture with its words, in HTML."""
     data = base64.b64encode(to_svg(picture.draw()).encode()).decode()
     return (
         f"<figure><h3>{escape(picture.title)}</h3>"

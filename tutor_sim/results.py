@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,8 @@ def scores_by_tutor(table: pa.Table) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def write_summary(path: Path, summary: Summary) -> None:
-    """Write the summary as JSON, whole or not at all."""
-    text = json.dumps(summary.to_json(), indent=2, allow_nan=False) + "\n"
+def write_summary(path: Path, summary: Summary, more: Mapping[str, Any] | None = None) -> None:
+    """Write the summary, and ``more`` keys beside its own, as JSON, whole or not at all."""
+    content = summary.to_json() | dict(more or {})
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     atomic_write(path, text.encode())

@@ -25,6 +25,7 @@ COMMANDS = [
     "compare",
     "study",
     "resume",
+    "robustness",
     "limit",
     "list",
     "schema",

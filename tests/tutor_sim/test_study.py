@@ -159,6 +159,9 @@ def test_every_population_tutor_seed_and_student_has_its_rows(file: Path, finish
     assert again.column_names == table.column_names
     assert again["score"].to_pylist() == table["score"].to_pylist()
     summary = json.loads(Path("runs/grid/summary.json").read_text())["populations"]
+    controls = summary["weak"]["null_controls"]
+    assert {one["tutor"] for one in controls["controls"]} == {"fast-0", "fast-4"}
+    assert controls["passed"] is True
     lines = {line["tutor"]: line for line in summary["weak"]["tutors"]}
     assert set(lines) == set(tutors)
     assert lines["fast"]["n_seeds"] == 2

@@ -24,7 +24,10 @@ from tutor_sim.commands import show_training
 from tutor_sim.compare import listed_tutor
 from tutor_sim.config import Experiment
 from tutor_sim.config_errors import dotted
+from tutor_sim.controls.compared import ComparedControls
+from tutor_sim.controls.shown import controls_to_json
 from tutor_sim.evaluation import Role, evaluate
+from tutor_sim.files import atomic_write
 from tutor_sim.mistakes import raised_by_us
 from tutor_sim.runs import Command, Run
 from tutor_sim.study.config import Study, tutor_label
@@ -33,6 +36,7 @@ from tutor_sim.summary import BAYES
 from tutor_sim.training import train
 
 EVALUATION_FILE = "evaluation.safetensors"
+CONTROLS_FILE = "null_controls.json"
 _DEVICE = "cpu"
 _LISTED = 3
 """Cells that a message lists at most, and keys of each."""
@@ -249,5 +253,12 @@ def _run(run: Run, log: Console) -> tuple[float, str]:
     )
     if experiment.learner is not None:
         show_training(run, evaluation)
+    controls = ComparedControls(
+        experiment.population, experiment.task, seed=evaluation.seed, device=_DEVICE
+    )
+    controls.meet(tutor, evaluation)
+    if controls.of_others:
+        text = json.dumps(controls_to_json(controls.of_others), indent=1, allow_nan=False) + "\n"
+        atomic_write(run.folder / CONTROLS_FILE, text.encode())
     save_evaluation(run.folder / EVALUATION_FILE, evaluation, fingerprint(experiment))
     return evaluation.score, ""

@@ -20,6 +20,7 @@ from rich.text import Text
 from tutor_agents.engine.parallel import LostProcess
 from tutor_sim.commands import check_learners
 from tutor_sim.compare import check_plug_ins, what_is_scored
+from tutor_sim.controls.shown import print_controls
 from tutor_sim.files import atomic_write, held_alone, saving
 from tutor_sim.reporting.command import write_study_report
 from tutor_sim.stopping import Interrupted
@@ -191,3 +192,4 @@ def _print(study: Study, name: str, result: PopulationResult, console: Console) 
     console.print(table)
     for note in result.notes:
         console.print(Text(note, style="dim"), soft_wrap=True)
+    print_controls(console, result.controls)

@@ -20,11 +20,13 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from tutor_sim.compare import Training, mean_cost
+from tutor_sim.controls.run import Control
+from tutor_sim.controls.shown import controls_from_json, controls_to_json
 from tutor_sim.evaluation import Evaluation
 from tutor_sim.files import atomic_write
 from tutor_sim.metrics import read_metrics
 from tutor_sim.results import to_table
-from tutor_sim.study.cells import Cell
+from tutor_sim.study.cells import CONTROLS_FILE, Cell
 from tutor_sim.study.config import Study
 from tutor_sim.study.stored import load_evaluation
 from tutor_sim.summary import Cost, Summary, summarise
@@ -42,11 +44,13 @@ class PopulationResult:
         evaluations: one for each tutor and seed.
         summary: their statistics.
         notes: what could not be done, and why.
+        controls: null controls of learned and third parties' tutors.
     """
 
     evaluations: tuple[Evaluation, ...]
     summary: Summary
     notes: tuple[str, ...]
+    controls: tuple[Control, ...] = ()
 
 
 def summarise_cells(
@@ -74,7 +78,18 @@ def summarise_cells(
         costs=_costs(finished),
         discount=study.evaluation.discount,
     )
-    return PopulationResult(evaluations, summary, tuple(dict.fromkeys(reasons)))
+    controls = tuple(control for cell in finished for control in _controls(cell))
+    return PopulationResult(evaluations, summary, tuple(dict.fromkeys(reasons)), controls)
+
+
+def _controls(cell: Cell) -> list[Control]:
+    path = cell.folder / CONTROLS_FILE
+    if not path.is_file():
+        return []
+    try:
+        return controls_from_json(json.loads(path.read_bytes()), f"{cell.tutor}-{cell.seed}")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _labelled(cell: Cell) -> Evaluation:
@@ -123,7 +138,8 @@ def write_study_results(folder: Path, results: Mapping[str, PopulationResult]) -
     csv.write_csv(table, buffer)
     atomic_write(folder / CSV_FILE, buffer.getvalue())
     summaries = {
-        name: result.summary.to_json() | {"notes": list(result.notes)}
+        name: result.summary.to_json()
+        | {"null_controls": controls_to_json(result.controls), "notes": list(result.notes)}
         for name, result in results.items()
     }
     text = json.dumps({"format": 1, "populations": summaries}, indent=2, allow_nan=False) + "\n"

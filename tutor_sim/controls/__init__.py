@@ -1,0 +1,1 @@
+"""Null controls: comparisons in which an honest tutor cannot show an advantage."""

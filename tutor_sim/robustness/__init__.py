@@ -1,0 +1,1 @@
+"""Robustness: a trained tutor teaches other students than those it was trained with."""
