@@ -2,8 +2,8 @@
 
 Its networks have the sizes of ours: an LSTM of 128, one hidden layer each for the policy and the
 value. :class:`Train` has one LSTM for both, as ours have; :class:`TrainSeparate` has what
-RecurrentPPO has by default, an LSTM for each. Actions and answers are given to it as one one-hot pair, as ours are: with two
-separate inputs it hardly learns.
+RecurrentPPO has by default, an LSTM for each. Actions and answers are given to it as one one-hot
+pair, as ours are: with two separate inputs it hardly learns.
 """
 
 from __future__ import annotations
