@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from scipy.special import betaincinv
 from torch import Tensor
 
 from tutor_agents.tutor import Trial
@@ -25,13 +26,48 @@ def best_legal(score: Tensor, legal: Tensor | None) -> Tensor:
     Returns:
         int64 ``(n,)``.
     """
+    n_actions = score.shape[-1]
+    index = torch.arange(n_actions, device=score.device)
+    return torch.where(_best(score, legal), index, n_actions).amin(-1)
+
+
+def best_least_used(score: Tensor, uses: Tensor, legal: Tensor | None) -> Tensor:
+    """As :func:`best_legal`; of equals the one used least, then the lowest index.
+
+    Args:
+        score: ``(n, A)``, finite.
+        uses: int64 ``(n, A)``, how often each action was taken.
+        legal: bool ``(n, A)``, at least one true in each row; None: all are.
+
+    Returns:
+        int64 ``(n,)``.
+    """
+    n_actions = score.shape[-1]
+    rank = uses * n_actions + torch.arange(n_actions, device=uses.device)
+    return first_legal(rank, _best(score, legal))
+
+
+def _best(score: Tensor, legal: Tensor | None) -> Tensor:
+    """Bool ``(n, A)``: the legal actions whose score is the largest, but for rounding."""
     if legal is not None:
         score = score.masked_fill(~legal, -torch.inf)
     tie = _TIE_DOUBLE if score.dtype == torch.float64 else _TIE_SINGLE
-    n_actions = score.shape[-1]
-    best = score >= score.amax(-1, keepdim=True) - tie
-    index = torch.arange(n_actions, device=score.device)
-    return torch.where(best, index, n_actions).amin(-1)
+    return score >= score.amax(-1, keepdim=True) - tie
+
+
+def legal_among(wanted: Tensor, legal: Tensor | None) -> Tensor:
+    """The legal actions that are wanted; where there are none, all legal ones.
+
+    Args:
+        wanted: bool, broadcasts with ``(n, A)``.
+        legal: bool ``(n, A)``, at least one true in each row; None: all are.
+
+    Returns:
+        bool of the broadcast shape.
+    """
+    legal = torch.ones_like(wanted) if legal is None else legal
+    both = wanted & legal
+    return torch.where(both.any(-1, keepdim=True), both, legal)
 
 
 def first_legal(rank: Tensor, legal: Tensor | None) -> Tensor:
@@ -97,3 +133,26 @@ def tutor_uniforms(trial: Trial, *, n_lanes: int, lesson: int = 0, step: int = 0
         lesson=lesson,
         step=step,
     )
+
+
+def drawn(weight: Tensor, uniform: Tensor) -> Tensor:
+    """An index with probability proportional to its weight, by the inverse of the cumulative sum.
+
+    Args:
+        weight: ``(n, V)``, >= 0, at least one > 0 in each row.
+        uniform: ``(n,)`` in [0, 1).
+
+    Returns:
+        int64 ``(n,)``, of positive weight.
+    """
+    n_values = weight.shape[-1]
+    cumulative = weight.double().cumsum(-1)
+    index = torch.arange(n_values, device=weight.device)
+    reached = cumulative > uniform.double().unsqueeze(-1) * cumulative[:, -1:]
+    return torch.where(reached, index, n_values).amin(-1)
+
+
+def beta_variates(a: Tensor, b: Tensor, uniform: Tensor) -> Tensor:
+    """Beta(a, b) variates by the inverse CDF, of the shape of the arguments, float64."""
+    variates = betaincinv(a.cpu().numpy(), b.cpu().numpy(), uniform.double().cpu().numpy())
+    return torch.from_numpy(variates).to(uniform.device)

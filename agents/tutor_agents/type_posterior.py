@@ -18,7 +18,7 @@ response are not read.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -158,9 +158,18 @@ class TypePosterior:
         ]
         return self._average(each)
 
+    def average(self, function: Callable[[Latents, Belief], Tensor]) -> Tensor:
+        """Posterior mean ``(n, C)`` of a function of a student's latents and belief.
+
+        Args:
+            function: of the latents and beliefs of several rows, each a student assumed to be of
+                one type; returns ``(rows, C)``.
+        """
+        return self._average([function(z, b) for _, z, b in self._chunks()])
+
     def mastery(self) -> Tensor:
         """``(n, K)`` expected mastery of each skill."""
-        return self._average([self.model.belief_mastery(z, b) for _, z, b in self._chunks()])
+        return self.average(self.model.belief_mastery)
 
     def post_test(self) -> Tensor:
         """``(n,)`` expected score of a post-test taken now."""
