@@ -15,13 +15,16 @@ With N_a rewards of arm a so far, their mean m_a and ``t = sum_a N_a``:
 ==================  =============================================================================
 ``epsilon_greedy``  the largest m_a, or with probability ``epsilon`` any arm; an arm without a
                     reward counts 1, an optimistic first value (Sutton & Barto 2018, 2.2 and 2.6)
-``ucb1``            an arm without a reward first, in index order; then the largest
+``ucb1``            an arm without a reward first; then the largest
                     ``m_a + sqrt(exploration * ln t / N_a)`` (Auer, Cesa-Bianchi & Fischer 2002,
                     Machine Learning 47; theirs has ``exploration`` 2)
 ``thompson_bandit`` the largest of draws from ``Beta(1 + S_a, 1 + N_a - S_a)``, S_a = N_a m_a being
                     the sum of the rewards (Thompson 1933; Chapelle & Li 2011, NIPS). Unlike
                     ``thompson`` it knows no student types
 ==================  =============================================================================
+
+Equals come in a random order of each student's own: with more arms than steps the order in which
+they are tried matters, and that of the index would favour the first skill.
 
 Rewards that have not come in yet are not counted, as in Joulani, Gyorgy & Szepesvari 2013, ICML; so
 under ``progress`` UCB1 repeats an arm that was tried and not paid.
@@ -42,9 +45,10 @@ import torch
 from torch import Tensor
 
 from tutor_agents.choice import (
-    best_legal,
+    best_first,
     beta_variates,
     legal_among,
+    random_order,
     tutor_uniforms,
     uniform_legal,
 )
@@ -150,7 +154,7 @@ class Bandit(ABC):
             self, population, task, seed=seed, n_students=n_students, device=self.device
         )
         count, total = self.count.sum(0), self.total.sum(0)
-        self._first_count = prior_weight * (count > 0)
+        self._first_count = prior_weight * (count > 0).double()
         self._first_total = self._first_count * total / count.clamp(min=1)
 
     def begin_trial(self, trial: Trial) -> None:
@@ -158,6 +162,7 @@ class Bandit(ABC):
         n = len(trial.students)
         self._trial = trial
         self._rewards.begin_trial(n)
+        self._order = random_order(trial, len(self._arms)).to(self.device)
         self.count = self._first_count.expand(n, -1).clone()
         self.total = self._first_total.expand(n, -1).clone()
 
@@ -176,6 +181,10 @@ class Bandit(ABC):
         """``(n, A)`` mean rewards; ``untried`` where there was none."""
         mean = self.total / torch.where(self.count > 0, self.count, 1.0)
         return torch.where(self.count > 0, mean, untried)
+
+    def _best(self, score: Tensor, observation: Observation) -> Tensor:
+        """The arm with the largest score, int64 ``(n,)``."""
+        return best_first(score, self._order, self._possible(observation))
 
     def _possible(self, observation: Observation) -> Tensor:
         """Bool ``(n, A)``: the arms that may be taken."""
@@ -208,12 +217,10 @@ class EpsilonGreedyTutor(Bandit):
 
     def act(self, observation: Observation) -> Tensor:
         """Explore or exploit."""
-        possible = self._possible(observation)
+        possible, best = self._possible(observation), self._best(self._mean_or(1.0), observation)
         explores, which = self._uniforms(observation, 2).unbind(-1)
         anyone = uniform_legal(which, possible, possible.shape[-1])
-        return torch.where(
-            explores < self._epsilon, anyone, best_legal(self._mean_or(1.0), possible)
-        )
+        return torch.where(explores < self._epsilon, anyone, best)
 
 
 class Ucb1Tutor(Bandit):
@@ -235,7 +242,7 @@ class Ucb1Tutor(Bandit):
 
     def act(self, observation: Observation) -> Tensor:
         """The largest upper confidence bound."""
-        return best_legal(self.index(), self._possible(observation))
+        return self._best(self.index(), observation)
 
     def index(self) -> Tensor:
         """``(n, A)`` upper confidence bounds."""
@@ -253,4 +260,4 @@ class ThompsonBanditTutor(Bandit):
         """The largest of one draw for each arm."""
         u = self._uniforms(observation, self.count.shape[-1])
         rate = beta_variates(1 + self.total, 1 + self.count - self.total, u)
-        return best_legal(rate, self._possible(observation))
+        return self._best(rate, observation)

@@ -31,20 +31,25 @@ def best_legal(score: Tensor, legal: Tensor | None) -> Tensor:
     return torch.where(_best(score, legal), index, n_actions).amin(-1)
 
 
-def best_least_used(score: Tensor, uses: Tensor, legal: Tensor | None) -> Tensor:
-    """As :func:`best_legal`; of equals the one used least, then the lowest index.
+def best_first(score: Tensor, rank: Tensor, legal: Tensor | None) -> Tensor:
+    """As :func:`best_legal`, but of equals the one that comes first.
 
     Args:
         score: ``(n, A)``, finite.
-        uses: int64 ``(n, A)``, how often each action was taken.
+        rank: int64 ``(n, A)``, distinct within a row; small comes first.
         legal: bool ``(n, A)``, at least one true in each row; None: all are.
 
     Returns:
         int64 ``(n,)``.
     """
+    return first_legal(rank, _best(score, legal))
+
+
+def best_least_used(score: Tensor, uses: Tensor, legal: Tensor | None) -> Tensor:
+    """As :func:`best_first`: of equals the one used least, int64 ``(n, A)``; then by index."""
     n_actions = score.shape[-1]
     rank = uses * n_actions + torch.arange(n_actions, device=uses.device)
-    return first_legal(rank, _best(score, legal))
+    return best_first(score, rank, legal)
 
 
 def _best(score: Tensor, legal: Tensor | None) -> Tensor:
@@ -156,3 +161,12 @@ def beta_variates(a: Tensor, b: Tensor, uniform: Tensor) -> Tensor:
     """Beta(a, b) variates by the inverse CDF, of the shape of the arguments, float64."""
     variates = betaincinv(a.cpu().numpy(), b.cpu().numpy(), uniform.double().cpu().numpy())
     return torch.from_numpy(variates).to(uniform.device)
+
+
+def random_order(trial: Trial, n_actions: int) -> Tensor:
+    """A place for each action in a random order of each student's own, int64 ``(n, A)``.
+
+    It is drawn by lanes A to 2 A - 1 of the first step of the trial: leave them alone there.
+    """
+    u = tutor_uniforms(trial, n_lanes=2 * n_actions)[:, n_actions:]
+    return u.argsort(dim=-1, stable=True).argsort(dim=-1)

@@ -11,9 +11,11 @@ student, with features ``x_a`` of every action a::
 :mod:`tutor_agents.bandits`; under ``progress`` a reward belongs to the features that the action had
 when it was taken.
 
-The d = M + 4 features are seen by any observer: one of M modalities (or none); of the topic in this
-lesson, ``log(1 + practices)``, the share of right answers, ``(right + 1) / (practices + 2)``, and
-the last answer, 1 or -1, or 0 if there was none. Practices are those that were answered.
+The d = M + 6 features are seen by any observer: which of M modalities (or none); of the topic in
+this lesson, whether its last answer was wrong, right or is still to come, the share of right
+answers ``(right + 1) / (practices + 2)``, and ``1 / (1 + practices)``, practices being those that
+were answered. No feature grows with practice: a topic that is much practised must not look
+uncertain for the length of its features alone. Equals come in a random order of each student's own.
 
 ``warm_start: true`` adds to A and b the outer products and rewarded features of ``n_students``
 training students who are taught at random, as the mean of a reward, times ``prior_weight``
@@ -26,14 +28,16 @@ import torch
 from torch import Tensor
 
 from tutor_agents.bandits import RewardKind, Rewards
-from tutor_agents.choice import best_legal, legal_among
+from tutor_agents.choice import best_first, legal_among, random_order
 from tutor_agents.teaching_actions import Items
 from tutor_agents.tutor import Trial
 from tutor_agents.warm_start import watch_training_students
 from tutor_envs.classroom import Observation
 from tutor_envs.population import Population
-from tutor_envs.student import CORRECT, StudentModel
+from tutor_envs.student import CORRECT, WRONG, StudentModel
 from tutor_envs.task import TeachingTask
+
+_NONE = -1
 
 
 class LinUcbTutor:
@@ -71,9 +75,10 @@ class LinUcbTutor:
         self._modality = torch.nn.functional.one_hot(
             self._items.modality, len(model.modalities) + 1
         ).double()
-        self.n_features = self._modality.shape[-1] + 3
+        self.n_features = self._modality.shape[-1] + 5
         eye = torch.eye(self.n_features, dtype=torch.float64, device=self.device)
         self._first_matrix, self._first_moment = ridge * eye, torch.zeros_like(eye[0])
+        self._answers = torch.tensor([WRONG, CORRECT, _NONE], device=self.device)
         self._watching = False
 
     def warm_start(
@@ -101,6 +106,7 @@ class LinUcbTutor:
         """The regression as it is at first."""
         n, n_topics = len(trial.students), len(self._items.topics) + 1
         self._rewards.begin_trial(n)
+        self._order = random_order(trial, len(self._items.asks)).to(self.device)
         self.inverse = torch.linalg.inv(self._first_matrix).expand(n, -1, -1).clone()
         self.moment = self._first_moment.expand(n, -1).clone()
         self._taken = torch.zeros(
@@ -111,15 +117,15 @@ class LinUcbTutor:
     def _begin_lesson(self, n: int, n_topics: int) -> None:
         self._practices = torch.zeros((n, n_topics), dtype=torch.float64, device=self.device)
         self._right = torch.zeros_like(self._practices)
-        self._last = torch.zeros_like(self._practices)
+        self._last = torch.full((n, n_topics), _NONE, device=self.device)
 
     def features(self) -> Tensor:
         """``(n, A, d)``: x of every action now."""
         state = torch.stack(
             [
-                self._practices.log1p(),
+                *(self._last.unsqueeze(-1) == self._answers).unbind(-1),
                 (self._right + 1) / (self._practices + 2),
-                self._last,
+                1 / (1 + self._practices),
             ],
             dim=-1,
         )[:, self._items.topic]
@@ -135,7 +141,8 @@ class LinUcbTutor:
 
     def act(self, observation: Observation) -> Tensor:
         """The largest upper confidence bound, int64 ``(n,)``."""
-        return best_legal(self.index(), legal_among(self._items.asks, observation.legal))
+        possible = legal_among(self._items.asks, observation.legal)
+        return best_first(self.index(), self._order, possible)
 
     def observe(self, action: Tensor, observation: Observation) -> None:
         """Add what came in, and what the answer says of its topic; a new lesson starts anew."""
@@ -152,8 +159,7 @@ class LinUcbTutor:
         self._taken[row, topic] = taken
         self._practices[row, topic] += answered
         self._right[row, topic] += answered & correct
-        sign = torch.where(correct, 1.0, -1.0).double()
-        self._last[row, topic] = torch.where(answered, sign, self._last[row, topic])
+        self._last[row, topic] = torch.where(answered, observation.response, self._last[row, topic])
         if observation.step == 0:
             self._begin_lesson(*self._practices.shape)
 
