@@ -134,7 +134,7 @@ class Bandit(ABC):
     ) -> None:
         """Teach students of this model, paid by this reward."""
         self.device = torch.device(device)
-        items = Items(model, self.device)
+        items = Items(model, self.name, self.device)
         self._arms = items.asks
         self._rewards = Rewards(reward, items)
         self._first_count = torch.zeros(model.n_actions, dtype=torch.float64, device=self.device)

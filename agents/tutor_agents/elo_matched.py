@@ -65,7 +65,7 @@ class EloMatchedTutor:
         """
         self._target, self._step, self._decay = target, step, decay
         self._device = torch.device(device)
-        self._items = Items(model, self._device)
+        self._items = Items(model, self.name, self._device)
         self._n_actions = model.n_actions
         n_items = len(self._items.labels)
         self._first_difficulty = torch.zeros(n_items, dtype=torch.float64, device=self._device)

@@ -70,7 +70,7 @@ class LinUcbTutor:
         """
         self.device = torch.device(device)
         self._alpha = alpha
-        self._items = Items(model, self.device)
+        self._items = Items(model, self.name, self.device)
         self._rewards = Rewards(reward, self._items)
         self._modality = torch.nn.functional.one_hot(
             self._items.modality, len(model.modalities) + 1

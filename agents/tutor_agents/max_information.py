@@ -81,7 +81,7 @@ class MaxInformationTutor:
         self._model, self._information = model, information
         self._posterior = TypePosterior(model, types, device=device)
         every = torch.ones(model.n_actions, dtype=torch.bool, device=self._posterior.device)
-        asks = Items(model, self._posterior.device).asks
+        asks = Items(model, self.name, self._posterior.device).asks
         self._possible = asks if information == "fisher" else every
 
     def begin_trial(self, trial: Trial) -> None:

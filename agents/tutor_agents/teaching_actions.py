@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tutor_agents.choice import first_legal
 from tutor_envs.components import ComposedStudent
-from tutor_envs.student import StudentModel
+from tutor_envs.student import CORRECT, StudentModel
 
 _ASKS_NOTHING = ("rest", "worked_example")
 
@@ -128,8 +128,17 @@ class Items:
             is true of none.
     """
 
-    def __init__(self, model: StudentModel, device: torch.device) -> None:
-        """Lay out the actions of this model."""
+    def __init__(self, model: StudentModel, tutor: str, device: torch.device) -> None:
+        """Lay out the actions of this model.
+
+        Raises:
+            ValueError: the model's students give no right or wrong answers; says so for ``tutor``.
+        """
+        if model.n_responses <= CORRECT:
+            raise ValueError(
+                f"tutor `{tutor}` goes by right and wrong answers, and the responses of student "
+                f"model `{model.name}` are {list(model.responses)}"
+            )
         actions, modalities = model.actions, model.modalities
         self.topics = tuple(dict.fromkeys(a.skill for a in actions if a.skill))
         labels = [(a.skill, a.activity) for a in actions]

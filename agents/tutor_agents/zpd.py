@@ -65,7 +65,7 @@ class ZpdTutor:
         self._model = model
         self._posterior = TypePosterior(model, types, device=device)
         self._target, self._threshold = target, threshold
-        self._items = Items(model, self._posterior.device)
+        self._items = Items(model, self.name, self._posterior.device)
         skills = torch.zeros(model.n_actions, len(model.skills), dtype=torch.bool)
         for a, action in enumerate(model.actions):
             for k, name in enumerate(model.skills):

@@ -158,7 +158,7 @@ class ZpdesTutor:
         self._device = torch.device(device)
         self._window, self._beta, self._gamma = window, beta, gamma
         self._open_above, self._close_above = open_above, close_above
-        self._items = Items(model, self._device)
+        self._items = Items(model, self.name, self._device)
         self._requires = _requirements(model, self._items, order).to(self._device)
         n_items, self._n_modalities = len(self._items.labels), len(model.modalities) + 1
         self._action = torch.zeros(n_items, self._n_modalities, dtype=torch.int64)
