@@ -84,7 +84,7 @@ class ZpdTutor:
     def act(self, observation: Observation) -> Tensor:
         """The action nearest to the target for each student, int64 ``(n,)``."""
         unmastered = self._posterior.mastery() < self._threshold
-        to_learn = (unmastered.unsqueeze(1) & self._skills).any(-1) & self._items.asks
+        to_learn = (unmastered.unsqueeze(1) & self._skills).any(-1)
         possible = legal_among(self._items.asks, observation.legal)
         gap = (self.success() - self._target).abs()
         return best_least_used(-gap, self._uses, legal_among(to_learn, possible))
