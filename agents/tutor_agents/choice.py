@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from scipy.special import betaincinv
 from torch import Tensor
 
 from tutor_agents.tutor import Trial
@@ -43,6 +44,42 @@ def best_legal(score: Tensor, legal: Tensor | None) -> Tensor:
     """
     index = torch.arange(score.shape[-1], device=score.device)
     return torch.where(best_scores(score, legal), index, score.shape[-1]).amin(-1)
+
+
+def best_first(score: Tensor, rank: Tensor, legal: Tensor | None) -> Tensor:
+    """As :func:`best_legal`, but of equals the one that comes first.
+
+    Args:
+        score: ``(n, A)``, finite.
+        rank: int64 ``(n, A)``, distinct within a row; small comes first.
+        legal: bool ``(n, A)``, at least one true in each row; None: all are.
+
+    Returns:
+        int64 ``(n,)``.
+    """
+    return first_legal(rank, best_scores(score, legal))
+
+
+def best_least_used(score: Tensor, uses: Tensor, legal: Tensor | None) -> Tensor:
+    """As :func:`best_first`: of equals the one used least, int64 ``(n, A)``; then by index."""
+    n_actions = score.shape[-1]
+    rank = uses * n_actions + torch.arange(n_actions, device=uses.device)
+    return best_first(score, rank, legal)
+
+
+def legal_among(wanted: Tensor, legal: Tensor | None) -> Tensor:
+    """The legal actions that are wanted; where there are none, all legal ones.
+
+    Args:
+        wanted: bool, broadcasts with ``(n, A)``.
+        legal: bool ``(n, A)``, at least one true in each row; None: all are.
+
+    Returns:
+        bool of the broadcast shape.
+    """
+    legal = torch.ones_like(wanted) if legal is None else legal
+    both = wanted & legal
+    return torch.where(both.any(-1, keepdim=True), both, legal)
 
 
 def first_legal(rank: Tensor, legal: Tensor | None) -> Tensor:
@@ -108,3 +145,35 @@ def tutor_uniforms(trial: Trial, *, n_lanes: int, lesson: int = 0, step: int = 0
         lesson=lesson,
         step=step,
     )
+
+
+def drawn(weight: Tensor, uniform: Tensor) -> Tensor:
+    """An index with probability proportional to its weight, by the inverse of the cumulative sum.
+
+    Args:
+        weight: ``(n, V)``, >= 0, at least one > 0 in each row.
+        uniform: ``(n,)`` in [0, 1).
+
+    Returns:
+        int64 ``(n,)``, of positive weight.
+    """
+    n_values = weight.shape[-1]
+    cumulative = weight.double().cumsum(-1)
+    index = torch.arange(n_values, device=weight.device)
+    reached = cumulative > uniform.double().unsqueeze(-1) * cumulative[:, -1:]
+    return torch.where(reached, index, n_values).amin(-1)
+
+
+def beta_variates(a: Tensor, b: Tensor, uniform: Tensor) -> Tensor:
+    """Beta(a, b) variates by the inverse CDF, of the shape of the arguments, float64."""
+    variates = betaincinv(a.cpu().numpy(), b.cpu().numpy(), uniform.double().cpu().numpy())
+    return torch.from_numpy(variates).to(uniform.device)
+
+
+def random_order(trial: Trial, n_actions: int) -> Tensor:
+    """A place for each action in a random order of each student's own, int64 ``(n, A)``.
+
+    It is drawn by lanes A to 2 A - 1 of the first step of the trial: leave them alone there.
+    """
+    u = tutor_uniforms(trial, n_lanes=2 * n_actions)[:, n_actions:]
+    return u.argsort(dim=-1, stable=True).argsort(dim=-1)

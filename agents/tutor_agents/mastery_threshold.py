@@ -19,37 +19,15 @@ What is believed follows one of two students:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import torch
 from torch import Tensor
 
+from tutor_agents.teaching_actions import Curriculum
 from tutor_agents.tutor import Trial
 from tutor_agents.type_posterior import TypePosterior
-from tutor_agents.ways import WaysInTurn
 from tutor_envs.classroom import Observation
 from tutor_envs.population import FiniteTypes
 from tutor_envs.student import StudentModel
-
-
-def topological_order(n_skills: int, prerequisites: Mapping[int, Sequence[int]]) -> list[int]:
-    """Every skill after its prerequisites; among those that are free, the lowest index first.
-
-    Raises:
-        ValueError: the prerequisites form a cycle.
-    """
-    order: list[int] = []
-    while len(order) < n_skills:
-        free = (
-            skill
-            for skill in range(n_skills)
-            if skill not in order and set(prerequisites.get(skill, ())) <= set(order)
-        )
-        following = next(free, None)
-        if following is None:
-            raise ValueError(f"`prerequisites` must not form a cycle, got {dict(prerequisites)}")
-        order.append(following)
-    return order
 
 
 class MasteryThresholdTutor:
@@ -81,40 +59,28 @@ class MasteryThresholdTutor:
         """
         self._posterior = TypePosterior(model, types, device=device)
         self._threshold, self._max_attempts = threshold, max_attempts
-        skill = [
-            model.skills.index(action.skill) if action.skill in model.skills else -1
-            for action in model.actions
-        ]
-        if max(skill) < 0:
-            raise ValueError(
-                f"`mastery_threshold` needs actions that teach a skill of `{model.name}`"
-            )
-        n_skills = len(model.skills)
-        order = topological_order(n_skills, getattr(model, "prerequisites", {}))
-        device = self._posterior.device
-        self._place_in_order = torch.tensor(
-            [order.index(k) for k in range(n_skills)], device=device
-        )
-        self._ways = WaysInTurn(skill, n_skills, device=device)
+        self._curriculum = Curriculum(model, self.name, self._posterior.device)
 
     def begin_trial(self, trial: Trial) -> None:
         """Start from the prior, with no practice yet."""
         n = len(trial.students)
         self._posterior.begin_trial(n)
-        self._ways.begin(n)
+        n_skills, device = len(self._curriculum.place), self._posterior.device
+        self._attempts = torch.zeros((n, n_skills), dtype=torch.int64, device=device)
 
     def act(self, observation: Observation) -> Tensor:
         """The next practice of the skill in hand for each student, int64 ``(n,)``."""
-        n_skills = len(self._place_in_order)
-        mastery = self._posterior.mastery()
-        in_hand = (mastery < self._threshold) & (self._ways.practices < self._max_attempts)
+        mastery, curriculum = self._posterior.mastery(), self._curriculum
+        in_hand = (mastery < self._threshold) & (self._attempts < self._max_attempts)
         # Skills in hand come first, by the curriculum; then reviews, the least mastered first.
-        key = torch.where(in_hand, self._place_in_order - n_skills, mastery)
-        return self._ways.best(self._ways.of_actions(-key), observation.legal)
+        key = torch.where(in_hand, curriculum.place - len(curriculum.place), mastery)
+        key = key.masked_fill(~curriculum.available(observation.legal), torch.inf)
+        skill = key.argmin(-1, keepdim=True)
+        return curriculum.practice(skill, self._attempts, observation.legal)
 
     def observe(self, action: Tensor, observation: Observation) -> None:
         """Count the practice and update the belief; a new lesson starts the count anew."""
-        self._ways.count(action)
+        self._attempts = self._attempts + self._curriculum.teaches[action]
         if observation.step == 0:
-            self._ways.begin(len(action))
+            self._attempts = torch.zeros_like(self._attempts)
         self._posterior.observe(action, observation)

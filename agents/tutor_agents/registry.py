@@ -13,11 +13,16 @@ from typing import Annotated, Any, Literal, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tutor_agents.bandits import EpsilonGreedyTutor, RewardKind, ThompsonBanditTutor, Ucb1Tutor
 from tutor_agents.best_fixed import BestFixedTutor, search_sequence
+from tutor_agents.elo_matched import EloMatchedTutor
+from tutor_agents.linucb import LinUcbTutor
 from tutor_agents.mastery_threshold import MasteryThresholdTutor
+from tutor_agents.max_information import Information, MaxInformationTutor
 from tutor_agents.myopic import MyopicTutor
 from tutor_agents.oracle import OracleTutor
 from tutor_agents.plug_ins import entry_points, is_plug_in, make_plug_in
+from tutor_agents.prerequisites_first import PrerequisitesFirstTutor
 from tutor_agents.random_tutor import RandomTutor
 from tutor_agents.round_robin import RoundRobinTutor
 from tutor_agents.schedulers.fsrs import FSRSTutor
@@ -29,6 +34,8 @@ from tutor_agents.stay_until_correct import Credit, Modality, StayUntilCorrectTu
 from tutor_agents.thompson import ThompsonTutor
 from tutor_agents.tutor import Tutor
 from tutor_agents.type_posterior import average_type, types_of
+from tutor_agents.zpd import ZpdTutor
+from tutor_agents.zpdes import Order, ZpdesTutor
 from tutor_envs.errors import unknown_name
 from tutor_envs.population import FiniteTypes, Population
 from tutor_envs.student import StudentModel
@@ -88,14 +95,107 @@ class FewTypesParameters(TypesParameters):
     )
 
 
-class MasteryThresholdParameters(TypesParameters):
-    """Of :class:`tutor_agents.mastery_threshold.MasteryThresholdTutor`."""
+class MasteryParameters(TypesParameters):
+    """Of tutors that go by a skill's believed mastery."""
 
     threshold: float = Field(0.95, gt=0, le=1, description="believed mastery that ends a skill")
-    max_attempts: int = Field(10, ge=1, description="practices of a skill in a lesson at most")
     student: Literal["average", "posterior"] = Field(
         "average", description="whose mastery is traced: the average student's, or the posterior's"
     )
+
+
+class MasteryThresholdParameters(MasteryParameters):
+    """Of :class:`tutor_agents.mastery_threshold.MasteryThresholdTutor`."""
+
+    max_attempts: int = Field(10, ge=1, description="practices of a skill in a lesson at most")
+
+
+class PrerequisitesFirstParameters(MasteryParameters):
+    """Of :class:`tutor_agents.prerequisites_first.PrerequisitesFirstTutor`."""
+
+    max_attempts: int = Field(
+        10, ge=1, description="practices of a skill in a lesson before another has its turn"
+    )
+
+
+class ZpdParameters(MasteryParameters):
+    """Of :class:`tutor_agents.zpd.ZpdTutor`."""
+
+    target: float = Field(0.85, gt=0, lt=1, description="rate of success to aim at")
+
+
+class ZpdesParameters(NoParameters):
+    """Of :class:`tutor_agents.zpdes.ZpdesTutor`."""
+
+    window: int = Field(6, ge=2, description="last answers to an item that tell of progress")
+    beta: float = Field(0.2, ge=0, lt=1, description="share of a weight that is kept")
+    gamma: float = Field(0.2, gt=0, le=1, description="share of exploration")
+    open_above: float = Field(
+        0.5, ge=0, lt=1, description="rate of success that opens what builds on an item"
+    )
+    close_above: float = Field(
+        0.8, ge=0, le=1, description="rate of success at which an item leaves the zone"
+    )
+    order: Order = Field(
+        "prerequisites", description="skills build on each other as declared, or by index"
+    )
+
+
+class WarmStartParameters(NoParameters):
+    """Of tutors that can begin with what the population has shown."""
+
+    warm_start: bool = Field(
+        False, description="begin with what training students show who are taught at random"
+    )
+    n_students: int = Field(256, ge=1, description="training students of the warm start")
+
+
+class EloMatchedParameters(WarmStartParameters):
+    """Of :class:`tutor_agents.elo_matched.EloMatchedTutor`."""
+
+    target: float = Field(0.75, gt=0, lt=1, description="rate of success to aim at")
+    step: float = Field(1.0, gt=0, description="logits that a first answer moves a rating by")
+    decay: float = Field(0.05, ge=0, description="how fast the steps shrink")
+
+
+class MaxInformationParameters(TypesParameters):
+    """Of :class:`tutor_agents.max_information.MaxInformationTutor`."""
+
+    information: Information = Field(
+        "types", description="about the student's type, or Fisher's about the ability `theta`"
+    )
+
+
+class BanditParameters(WarmStartParameters):
+    """Of bandits over teaching actions; see :mod:`tutor_agents.bandits`."""
+
+    reward: RewardKind = Field(
+        "progress",
+        description="what pays an action: its own answer, or the next answer on the same topic "
+        "less its own",
+    )
+    prior_weight: float = Field(
+        2.0, gt=0, description="rewards that the warm start counts for, for each arm"
+    )
+
+
+class EpsilonGreedyParameters(BanditParameters):
+    """Of :class:`tutor_agents.bandits.EpsilonGreedyTutor`."""
+
+    epsilon: float = Field(0.1, ge=0, le=1, description="share of exploration")
+
+
+class Ucb1Parameters(BanditParameters):
+    """Of :class:`tutor_agents.bandits.Ucb1Tutor`."""
+
+    exploration: float = Field(2.0, ge=0, description="factor under the root of the bonus")
+
+
+class LinUcbParameters(BanditParameters):
+    """Of :class:`tutor_agents.linucb.LinUcbTutor`."""
+
+    alpha: float = Field(1.0, ge=0, description="weight of the uncertainty")
+    ridge: float = Field(1.0, gt=0, description="of the regression")
 
 
 class BayesParameters(NoParameters):
@@ -208,15 +308,56 @@ def _half_life_greedy(at: _Setting, given: FewTypesParameters) -> Tutor:
     return HalfLifeGreedyTutor(at.model, types, n_steps=n_steps, device=at.device)
 
 
-def _mastery_threshold(at: _Setting, given: MasteryThresholdParameters) -> Tutor:
+def _believed(at: _Setting, given: MasteryParameters) -> FiniteTypes:
     types = at.types(given.n_types)
-    return MasteryThresholdTutor(
-        at.model,
-        average_type(types) if given.student == "average" else types,
-        threshold=given.threshold,
-        max_attempts=given.max_attempts,
-        device=at.device,
-    )
+    return average_type(types) if given.student == "average" else types
+
+
+def _mastery_threshold(at: _Setting, given: MasteryThresholdParameters) -> Tutor:
+    own = given.model_dump(include={"threshold", "max_attempts"})
+    return MasteryThresholdTutor(at.model, _believed(at, given), **own, device=at.device)
+
+
+def _prerequisites_first(at: _Setting, given: PrerequisitesFirstParameters) -> Tutor:
+    own = given.model_dump(include={"threshold", "max_attempts"})
+    return PrerequisitesFirstTutor(at.model, _believed(at, given), **own, device=at.device)
+
+
+def _zpd(at: _Setting, given: ZpdParameters) -> Tutor:
+    own = given.model_dump(include={"threshold", "target"})
+    return ZpdTutor(at.model, _believed(at, given), **own, device=at.device)
+
+
+def _zpdes(at: _Setting, given: ZpdesParameters) -> Tutor:
+    return ZpdesTutor(at.model, **given.model_dump(), device=at.device)
+
+
+_WARM_START = {"warm_start", "n_students", "prior_weight"}
+
+
+def _elo_matched(at: _Setting, given: EloMatchedParameters) -> Tutor:
+    tutor = EloMatchedTutor(at.model, **given.model_dump(exclude=_WARM_START), device=at.device)
+    if given.warm_start:
+        tutor.warm_start(at.population, at.task, seed=at.seed, n_students=given.n_students)
+    return tutor
+
+
+def _max_information(at: _Setting, given: MaxInformationParameters) -> Tutor:
+    types = at.types(given.n_types)
+    return MaxInformationTutor(at.model, types, information=given.information, device=at.device)
+
+
+def _bandit(
+    kind: Callable[..., EpsilonGreedyTutor | Ucb1Tutor | ThompsonBanditTutor | LinUcbTutor],
+) -> Callable[[_Setting, BanditParameters], Tutor]:
+    def make(at: _Setting, given: BanditParameters) -> Tutor:
+        tutor = kind(at.model, **given.model_dump(exclude=_WARM_START), device=at.device)
+        if given.warm_start:
+            weights = given.model_dump(include={"n_students", "prior_weight"})
+            tutor.warm_start(at.population, at.task, seed=at.seed, **weights)
+        return tutor
+
+    return make
 
 
 def _thompson(at: _Setting, given: TypesParameters) -> Tutor:
@@ -308,6 +449,54 @@ TUTORS: dict[str, TutorKind] = {
         FewTypesParameters,
         _half_life_greedy,
         predicts=True,
+    ),
+    "prerequisites_first": TutorKind(
+        "what is not yet mastered though its prerequisites are, skill after skill",
+        PrerequisitesFirstParameters,
+        _prerequisites_first,
+        predicts=True,
+    ),
+    "zpd": TutorKind(
+        "of what is to be learned, the item whose predicted success is nearest to a target",
+        ZpdParameters,
+        _zpd,
+        predicts=True,
+    ),
+    "zpdes": TutorKind(
+        "a bandit paid by progress within a growing zone of items",
+        ZpdesParameters,
+        _zpdes,
+    ),
+    "elo_matched": TutorKind(
+        "the item whose Elo difficulty matches the student's Elo rating",
+        EloMatchedParameters,
+        _elo_matched,
+    ),
+    "max_information": TutorKind(
+        "adaptive testing: the item whose answer tells most about the student",
+        MaxInformationParameters,
+        _max_information,
+        predicts=True,
+    ),
+    "epsilon_greedy": TutorKind(
+        "a bandit over actions: the best mean reward, now and then any action",
+        EpsilonGreedyParameters,
+        _bandit(EpsilonGreedyTutor),
+    ),
+    "ucb1": TutorKind(
+        "a bandit over actions: the largest upper confidence bound of the reward",
+        Ucb1Parameters,
+        _bandit(Ucb1Tutor),
+    ),
+    "thompson_bandit": TutorKind(
+        "a bandit over actions: the largest draw from each action's Beta posterior",
+        BanditParameters,
+        _bandit(ThompsonBanditTutor),
+    ),
+    "linucb": TutorKind(
+        "a bandit over actions with linear confidence bounds on what was seen of the topic",
+        LinUcbParameters,
+        _bandit(LinUcbTutor),
     ),
     "thompson": TutorKind(
         "the best next action for a student type drawn from the posterior at every step",

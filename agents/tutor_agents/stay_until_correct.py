@@ -14,10 +14,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
-from tutor_agents.choice import planned_or_next, tutor_uniforms
+from tutor_agents.choice import beta_variates, planned_or_next, tutor_uniforms
 from tutor_agents.tutor import Trial
 from tutor_envs.classroom import Observation
 from tutor_envs.student import CORRECT, StudentModel
@@ -74,7 +73,9 @@ class StayUntilCorrectTutor:
             lesson=observation.lesson,
             step=observation.step,
         )
-        rate = u if self._modality == "random" else _beta(1 + self._right, 1 + self._wrong, u)
+        rate = (
+            u if self._modality == "random" else beta_variates(1 + self._right, 1 + self._wrong, u)
+        )
         planned = self._skill * self._n_modalities + rate.argmax(-1)
         return planned_or_next(planned, observation.legal)
 
@@ -93,9 +94,3 @@ class StayUntilCorrectTutor:
             self._wrong += modality * (same_skill & answered & ~right).unsqueeze(-1)
         self._before = action
         self._skill = torch.where(right, (skill + 1) % self._n_skills, skill)
-
-
-def _beta(a: Tensor, b: Tensor, u: Tensor) -> Tensor:
-    """Beta variates by the inverse CDF, ``(n, M)``."""
-    drawn = betaincinv(a.cpu().numpy(), b.cpu().numpy(), u.double().cpu().numpy())
-    return torch.from_numpy(drawn).to(u.device)

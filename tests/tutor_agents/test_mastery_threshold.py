@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from tutor_agents.mastery_threshold import MasteryThresholdTutor, topological_order
+from tutor_agents.mastery_threshold import MasteryThresholdTutor
+from tutor_agents.teaching_actions import topological_order
 from tutor_agents.tutor import Trial
 from tutor_agents.type_posterior import average_type
 from tutor_envs.classroom import Observation

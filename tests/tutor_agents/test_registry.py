@@ -35,6 +35,10 @@ def test_every_tutor_is_made_by_name(small: Population, name: str) -> None:
         ("random", {"n_types": 3}, r"allowed: \(none\)"),
         ("mastery_threshold", {"threshold": 1.5}, r"`tutors.mastery_threshold.threshold`.*got 1.5"),
         ("mastery_threshold", {"student": "typical"}, "'average' or 'posterior', got 'typical'"),
+        ("zpd", {"target": 1}, r"`tutors.zpd.target` should be less than 1, got 1"),
+        ("zpdes", {"window": 1}, r"`tutors.zpdes.window` .* got 1"),
+        ("ucb1", {"reward": "gain"}, "'answer' or 'progress', got 'gain'"),
+        ("thompson_bandit", {"epsilon": 0.1}, "unknown `tutors.thompson_bandit` 'epsilon'"),
         ("best_fixed", {"n_students": "many"}, "`tutors.best_fixed.n_students` .* got 'many'"),
     ],
 )
