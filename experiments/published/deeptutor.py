@@ -146,7 +146,7 @@ class Threshold(Random):
 
     The notebook's tutor keeps a copy of the student whose clock is one delay ahead: resetting the
     copy lets a delay pass, and so does each of its answers. Without it z hardly tells the items
-    apart that were answered last, and the gain in HLR-L is 64 % instead of 81 %.
+    apart that were answered last, and the gain in HLR-L is 64 % instead of 78 %.
     """
 
     def __init__(self, z: Tensor) -> None:

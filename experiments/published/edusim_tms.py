@@ -169,9 +169,7 @@ def learned_rows(experiment: Experiment, n_seeds: int, n_students: int) -> list[
 def main(
     seeds: Annotated[int, typer.Option(min=0, help="trainings of each learner")] = 3,
     students: Annotated[int, typer.Option(min=2, help="test students")] = 100_000,
-    short: Annotated[
-        bool, typer.Option("--short", help="train in seconds; RL² is not yet good")
-    ] = False,
+    short: Annotated[bool, typer.Option("--short", help="train in seconds")] = False,
 ) -> None:
     """Print each value beside the published one."""
     torch.set_num_threads(1)
