@@ -201,8 +201,8 @@ class TestExports:
         assert found["lessons"].num_rows == 2 * 5 * 2
         assert found["pairs"].num_rows == 3 * 6
         assert found["profiles"].num_rows == 5 * len(analysis.taus)
-        pairs = found["pairs"].to_pandas()
-        wins = pairs[(pairs.population == "") & (pairs.p_holm < 0.05)]
+        pairs = found["pairs"].to_pylist()
+        wins = [row for row in pairs if row["population"] == "" and row["p_holm"] < 0.05]
         assert len(wins) == 5  # all but good and twin
 
     def test_bold_is_who_is_significantly_best(self, analysis: Analysis) -> None:
