@@ -14,10 +14,14 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tutor_agents.best_fixed import BestFixedTutor, search_sequence
+from tutor_agents.clairvoyant import ClairvoyantTutor
+from tutor_agents.lookahead import LookaheadTutor
 from tutor_agents.mastery_threshold import MasteryThresholdTutor
 from tutor_agents.myopic import MyopicTutor
 from tutor_agents.oracle import OracleTutor
+from tutor_agents.oracle_plan import OraclePlanTutor, check_plannable
 from tutor_agents.plug_ins import entry_points, is_plug_in, make_plug_in
+from tutor_agents.pomcp import PomcpTutor
 from tutor_agents.random_tutor import RandomTutor
 from tutor_agents.round_robin import RoundRobinTutor
 from tutor_agents.stay_until_correct import Credit, Modality, StayUntilCorrectTutor
@@ -80,6 +84,34 @@ class MasteryThresholdParameters(TypesParameters):
     max_attempts: int = Field(10, ge=1, description="practices of a skill in a lesson at most")
     student: Literal["average", "posterior"] = Field(
         "average", description="whose mastery is traced: the average student's, or the posterior's"
+    )
+
+
+class LookaheadParameters(TypesParameters):
+    """Of :class:`tutor_agents.lookahead.LookaheadTutor`."""
+
+    depth: int = Field(2, ge=1, description="actions looked ahead; 1 is the myopic tutor")
+    max_beliefs: int = Field(
+        1_000_000, ge=1, description="beliefs looked at for one action of one student at most"
+    )
+
+
+class PomcpParameters(TypesParameters):
+    """Of :class:`tutor_agents.pomcp.PomcpTutor`."""
+
+    n_simulations: int = Field(500, ge=1, description="for one action of one student")
+    horizon: int = Field(16, ge=1, description="actions looked ahead; 1 is the myopic tutor")
+    n_particles: int = Field(16, ge=1, description="types drawn from the posterior for a plan")
+    exploration: float = Field(
+        2.0, ge=0, description="of actions tried less often, in units of the spread of their gains"
+    )
+
+
+class InformedParameters(NoParameters):
+    """Of oracles that plan exactly."""
+
+    max_states: int = Field(
+        2**17, ge=1, description="states that a student may reach at one step of a lesson"
     )
 
 
@@ -156,6 +188,31 @@ def _oracle(at: _Setting, _: NoParameters) -> Tutor:
     return OracleTutor()
 
 
+def _lookahead(at: _Setting, given: LookaheadParameters) -> Tutor:
+    return LookaheadTutor(
+        at.model,
+        at.types(given.n_types),
+        at.task,
+        depth=given.depth,
+        max_beliefs=given.max_beliefs,
+        device=at.device,
+    )
+
+
+def _pomcp(at: _Setting, given: PomcpParameters) -> Tutor:
+    options = given.model_dump(exclude={"n_types"})
+    return PomcpTutor(at.model, at.types(given.n_types), at.task, **options, device=at.device)
+
+
+def _oracle_plan(at: _Setting, given: InformedParameters) -> Tutor:
+    check_plannable(at.model)
+    return OraclePlanTutor(max_states=given.max_states)
+
+
+def _clairvoyant(_: _Setting, given: InformedParameters) -> Tutor:
+    return ClairvoyantTutor(max_states=given.max_states)
+
+
 @dataclass(frozen=True)
 class TutorKind:
     """A tutor in the registry.
@@ -204,6 +261,18 @@ TUTORS: dict[str, TutorKind] = {
         _myopic,
         predicts=True,
     ),
+    "lookahead": TutorKind(
+        "the largest expected gain of the next few actions, by expectimax on the posterior",
+        LookaheadParameters,
+        _lookahead,
+        predicts=True,
+    ),
+    "pomcp": TutorKind(
+        "Monte-Carlo tree search on the posterior, for families too big for an exact plan",
+        PomcpParameters,
+        _pomcp,
+        predicts=True,
+    ),
     "bayes": TutorKind(
         "the exact Bayes-optimal plan, for small finite populations",
         BayesParameters,
@@ -214,6 +283,18 @@ TUTORS: dict[str, TutorKind] = {
         "informed: knows latents and knowledge state, and takes the largest true gain",
         NoParameters,
         _oracle,
+        predicts=True,
+    ),
+    "oracle_plan": TutorKind(
+        "informed: knows latents and knowledge state, and plans to the lesson's end, exactly",
+        InformedParameters,
+        _oracle_plan,
+        predicts=True,
+    ),
+    "clairvoyant": TutorKind(
+        "informed: knows the luck to come, too; an upper bound of every tutor's score, exact",
+        InformedParameters,
+        _clairvoyant,
         predicts=True,
     ),
 }

@@ -207,7 +207,12 @@ class _Forest:
         self._visits[node, action] += 1
         visits = self._visits[node]
         weighed = (visits * self._q[node]).sum(-1) + self._rollout[node]
-        self._value[node] = weighed / (visits.sum(-1) + 1)
+        import os
+        if os.environ.get("MAXB"):
+            tried = torch.where(self._child[node] >= 0, self._q[node], -torch.inf)
+            self._value[node] = tried.amax(-1)
+        else:
+            self._value[node] = weighed / (visits.sum(-1) + 1)
 
     # -- nodes -------------------------------------------------------------------------------------
     def _add(self, rows: Tensor, mixtures: Mixtures, depth: int) -> None:
