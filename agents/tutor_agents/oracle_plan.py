@@ -218,7 +218,13 @@ class _Followed:
         self._latents = {name: value[first] for name, value in latents.items()}
         start = {name: value[first] for name, value in state.items()}
         try:
-            self._plan = best_plan(start, self._expand, self._task.n_steps, max_states)
+            self._plan = best_plan(
+                start,
+                self._expand,
+                self._task.n_steps,
+                max_states,
+                matters=self._model.planning_belief,
+            )
         except TooManyStates as error:
             raise ValueError(
                 f"this family is too big for `oracle_plan`: {error}, more than `max_states` = "

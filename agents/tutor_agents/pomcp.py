@@ -50,6 +50,7 @@ class PomcpTutor:
         horizon: int = 16,
         n_particles: int = 16,
         exploration: float = 1.0,
+        n_scenarios: int = 8,
         device: torch.device | str = "cpu",
     ) -> None:
         """Teach students of this model who may be of these types.
@@ -65,6 +66,7 @@ class PomcpTutor:
             device: where it computes.
         """
         self._task, self._horizon, self._exploration = task, horizon, exploration
+        self._n_scenarios = n_scenarios
         self._n_simulations, self._n_particles = n_simulations, n_particles
         self._posterior = TypePosterior(model, types, device=device)
 
@@ -98,7 +100,9 @@ class PomcpTutor:
         roots = Mixtures.of(self._posterior, self._task, students, kinds, weights)
         legal = None if observation.legal is None else observation.legal[students]
         settings = SearchSettings(self._n_simulations, horizon, self._exploration)
-        return search(roots, step, legal, settings, luck)
+        u = torch.stack([luck(self._n_simulations + 1 + i) for i in range(self._n_scenarios)])
+        scenarios = (u.argsort(0) + u) / self._n_scenarios
+        return search(roots, step, legal, settings, luck, scenarios)
 
     def _particles(self, students: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """Which types are reckoned with, and their weights; ``(m, H)`` each."""
@@ -113,12 +117,12 @@ class PomcpTutor:
         return kinds, torch.full_like(place, 1 / n_particles)
 
     def _luck(self, observation: Observation, horizon: int, simulation: int) -> Tensor:
-        """Uniforms of a simulation, ``(2 * horizon,)``; see ``tree_search.Luck``."""
+        """Uniforms of a simulation, ``(horizon,)``; see ``tree_search.Luck``."""
         return uniforms(
             self._trial.seed,
             torch.tensor([simulation], device=self._posterior.device),
             purpose=Purpose.TUTOR,
-            n_lanes=2 * horizon,
+            n_lanes=horizon,
             trial=self._trial.trial,
             lesson=observation.lesson,
             step=observation.step,

@@ -46,11 +46,20 @@ class TooManyStates(ValueError):
 
 
 def _key(owner: Tensor, rows: Rows) -> Tensor:
-    columns = [value.cpu().double().reshape(len(owner), -1) for value in rows.values()]
-    return labelled(rows_fingerprint(torch.cat(columns, dim=1)), owner.cpu())
+    columns = [value.double().reshape(len(owner), -1) for value in rows.values()]
+    # Where nothing matters, all states of an owner are one.
+    some = torch.cat([torch.zeros(len(owner), 1, dtype=torch.float64), *columns], dim=1)
+    return labelled(rows_fingerprint(some), owner)
 
 
-def best_plan(start: Rows, expand: Expand, n_steps: int, max_states: int) -> list[PlanStep]:
+def best_plan(
+    start: Rows,
+    expand: Expand,
+    n_steps: int,
+    max_states: int,
+    *,
+    matters: Callable[[Rows], Rows] = lambda rows: rows,
+) -> list[PlanStep]:
     """The best actions of a lesson.
 
     Args:
@@ -58,6 +67,7 @@ def best_plan(start: Rows, expand: Expand, n_steps: int, max_states: int) -> lis
         expand: see :data:`Expand`.
         n_steps: of the lesson.
         max_states: of all owners at one step.
+        matters: the part of states on which anything later depends; equal parts are equal states.
 
     Returns:
         A plan for each step; owner i starts in situation i.
@@ -77,7 +87,7 @@ def best_plan(start: Rows, expand: Expand, n_steps: int, max_states: int) -> lis
             place = possible.expand(shape).flatten().nonzero().squeeze(1)
             owners = owner[place.div(shape[1] * shape[2], rounding_mode="floor")]
             reached = {name: value[place] for name, value in after.items()}
-            first, inverse = distinct(_key(owners, reached))
+            first, inverse = distinct(_key(owners, matters(reached)))
             if len(first) > max_states:
                 raise TooManyStates(
                     f"step {step + 2} of {n_steps} can begin in {len(first):,} states of "

@@ -31,7 +31,7 @@ from tutor_agents.choice import best_legal
 from tutor_agents.planning.mixture import Mixtures
 
 Luck = Callable[[int], Tensor]
-"""Simulation -> uniforms ``(2 * horizon,)`` in [0, 1): of the descent, and of the rollout."""
+"""Simulation -> uniforms ``(horizon,)`` in [0, 1)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,14 @@ class SearchSettings:
     exploration: float
 
 
-def search(roots: Mixtures, step: int, legal: Tensor | None, at: SearchSettings, luck: Luck) -> Tensor:
+def search(
+    roots: Mixtures,
+    step: int,
+    legal: Tensor | None,
+    at: SearchSettings,
+    luck: Luck,
+    scenarios: Tensor,
+) -> Tensor:
     """Action values of every root after a search.
 
     Args:
@@ -62,20 +69,30 @@ def search(roots: Mixtures, step: int, legal: Tensor | None, at: SearchSettings,
     Returns:
         ``(m, A)`` expected gain to come by action; minus infinity for illegal ones.
     """
-    forest = _Forest(roots, step, legal, at)
-    forest.roll_out(luck(0))
+    forest = _Forest(roots, step, legal, at, scenarios)
     for simulation in range(at.n_simulations if at.horizon > 1 else 0):
         forest.simulate(luck(simulation))
     return forest.values()
+
+
+def _drawn(p: Tensor, luck: Tensor) -> Tensor:
+    """A response for each row of probabilities ``(m, R)``; ``luck`` in [0, 1)."""
+    edges = p.cumsum(-1)
+    return (luck * edges[:, -1:] >= edges[:, :-1]).sum(-1)
 
 
 class _Forest:
     """m trees; node c of tree i is row ``i * capacity + c`` of every table."""
 
     def __init__(
-        self, roots: Mixtures, step: int, legal: Tensor | None, at: SearchSettings
+        self,
+        roots: Mixtures,
+        step: int,
+        legal: Tensor | None,
+        at: SearchSettings,
+        scenarios: Tensor,
     ) -> None:
-        self._roots, self._step, self._at = roots, step, at
+        self._roots, self._step, self._at, self._scenarios = roots, step, at, scenarios
         model = roots.model
         m, self._n_types = roots.weights.shape
         self._n_actions, self._n_responses = model.n_actions, model.n_responses
@@ -105,10 +122,7 @@ class _Forest:
         gains = self._gains[self._root]
         self._scale = at.exploration * (gains.amax(-1) - gains.amin(-1)).clamp(min=1e-9)
 
-    def roll_out(self, luck: Tensor) -> None:
-        """A first value of the roots."""
-        horizon = self._at.horizon
-        self._begin(self._root, self._rolled_out(self._roots, self._root, 0, luck[horizon:]))
+        self._begin(self._root, self._rolled_out(roots, self._root, 0))
 
     def values(self) -> Tensor:
         """``(m, A)`` of the roots' actions."""
@@ -134,10 +148,8 @@ class _Forest:
             child = self._child[node, action]
             new = child < 0
             if bool(new.any()):
-                self._expand(tree[new], node[new], action[new], depth + 1, luck[horizon:])
-            p = self._p[node[~new], action[~new]]
-            edges = p.cumsum(-1)[:, :-1]
-            drawn = (luck[depth] * p.sum(-1, keepdim=True) >= edges).sum(-1)
+                self._expand(tree[new], node[new], action[new], depth + 1)
+            drawn = _drawn(self._p[node[~new], action[~new]], luck[depth])
             node, tree = child[~new] + drawn, tree[~new]
             if not len(tree):
                 break
@@ -152,7 +164,7 @@ class _Forest:
         return best_legal(q + bonus, legal)
 
     def _expand(
-        self, tree: Tensor, node: Tensor, action: Tensor, depth: int, luck: Tensor
+        self, tree: Tensor, node: Tensor, action: Tensor, depth: int
     ) -> None:
         """All responses to an action become nodes, each with a rollout."""
         n_responses = self._n_responses
@@ -171,7 +183,7 @@ class _Forest:
         )
         rows = rows[possible]
         self._add(rows, after, depth)
-        self._begin(rows, self._rolled_out(after, rows, depth, luck))
+        self._begin(rows, self._rolled_out(after, rows, depth))
 
     def _begin(self, rows: Tensor, later: Tensor) -> None:
         """Nodes are worth their best gain now and what a rollout gained ``later``."""
@@ -180,16 +192,19 @@ class _Forest:
         self._rollout[rows] = self._value[rows] = best + later
         self._q[rows] = gains + later.unsqueeze(-1)
 
-    def _rolled_out(self, now: Mixtures, rows: Tensor, depth: int, luck: Tensor) -> Tensor:
-        """What the myopic tutor gains after its first action, in one simulated lesson."""
+    def _rolled_out(self, now: Mixtures, rows: Tensor, depth: int) -> Tensor:
+        """What the myopic tutor gains after its first action, mean over the scenarios."""
+        n_scenarios, n_steps = len(self._scenarios), self._roots.task.n_steps
+        index = torch.arange(len(rows), device=rows.device)
         legal = None if self._is_legal is None else self._is_legal[rows]
-        action, p = best_legal(self._gains[rows], legal), self._p[rows]
-        p = p[torch.arange(len(rows), device=rows.device), action]
-        total = torch.zeros_like(self._value[rows])
-        n_steps = self._roots.task.n_steps
+        action = best_legal(self._gains[rows], legal)
+        p = self._p[rows, action].repeat_interleave(n_scenarios, dim=0)
+        action = action.repeat_interleave(n_scenarios)
+        now = now.rows(index.repeat_interleave(n_scenarios))
+        total = torch.zeros_like(p[:, 0])
         for ahead in range(depth + 1, self._at.horizon):
-            edges = p.cumsum(-1)[:, :-1]
-            response = (luck[ahead] * p.sum(-1, keepdim=True) >= edges).sum(-1)
+            luck = self._scenarios[:, ahead].repeat(len(rows)).unsqueeze(-1)
+            response = _drawn(p, luck)
             step = self._step + ahead
             now = now.after(action, response, lesson_ends=step % n_steps == 0)
             gains = now.gains(step % n_steps).double()
@@ -197,7 +212,7 @@ class _Forest:
             total += gains.gather(-1, action.unsqueeze(-1)).squeeze(-1)
             if ahead + 1 < self._at.horizon:
                 p = (now.weights.unsqueeze(-1) * now.predict(action)).sum(1)
-        return total
+        return total.view(len(rows), n_scenarios).mean(-1)
 
     def _back_up(self, node: Tensor, action: Tensor) -> None:
         response = torch.arange(self._n_responses, device=node.device)
@@ -205,14 +220,8 @@ class _Forest:
         future = (self._p[node, action] * self._value[child]).sum(-1)
         self._q[node, action] = self._gains[node, action] + future
         self._visits[node, action] += 1
-        visits = self._visits[node]
-        weighed = (visits * self._q[node]).sum(-1) + self._rollout[node]
-        import os
-        if os.environ.get("MAXB"):
-            tried = torch.where(self._child[node] >= 0, self._q[node], -torch.inf)
-            self._value[node] = tried.amax(-1)
-        else:
-            self._value[node] = weighed / (visits.sum(-1) + 1)
+        tried = torch.where(self._child[node] >= 0, self._q[node], -torch.inf)
+        self._value[node] = tried.amax(-1)
 
     # -- nodes -------------------------------------------------------------------------------------
     def _add(self, rows: Tensor, mixtures: Mixtures, depth: int) -> None:
