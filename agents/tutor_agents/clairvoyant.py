@@ -107,9 +107,7 @@ class ClairvoyantTutor:
 class _KnownLesson:
     """A lesson of some students in which nothing is left to chance."""
 
-    def __init__(
-        self, classroom: Classroom, trial: Trial, students: Tensor, lesson: int
-    ) -> None:
+    def __init__(self, classroom: Classroom, trial: Trial, students: Tensor, lesson: int) -> None:
         truth, task = classroom.truth, classroom.task
         self.n_steps = task.n_steps
         # Paid as it arises, and as drawn: the sum is the lesson's score.

@@ -1,6 +1,8 @@
 """Lookahead: the largest expected gain of the next d actions, by expectimax on the belief.
 
-``Q_1(b, a) = gain(b, a)`` and ``Q_d(b, a) = gain(b, a) + sum_y P(y | b, a) max_a' Q_{d-1}(b_ay, a')``
+``Q_1(b, a) = gain(b, a)`` and
+``Q_d(b, a) = gain(b, a) + sum_y P(y | b, a) max_a' Q_{d-1}(b_ay, a')``,
+
 where b is the posterior over student types with the belief about the knowledge state given each
 (:mod:`tutor_agents.type_posterior`), and ``b_ay`` the same after response y to action a: the
 depth-limited tree search of Ross, Pineau, Paquet & Chaib-draa (2008), "Online planning algorithms

@@ -1,8 +1,8 @@
 """Oracle with a plan: the best that anybody can do who knows latents and knowledge state.
 
-Unlike :mod:`tutor_agents.oracle`, which is greedy, it plans to the end of the lesson: no tutor has a
-larger expected score unless it knows the luck to come (:mod:`tutor_agents.clairvoyant`). A lesson
-ends with its post-test and the next one begins anew, so that the best lesson is the best trial.
+Unlike :mod:`tutor_agents.oracle`, which is greedy, it plans to the end of the lesson: no tutor has
+a larger expected score unless it knows the luck to come (:mod:`tutor_agents.clairvoyant`). A lesson
+ends with its score and the next one begins anew, so that the best lesson makes the best trial.
 
 Exact for two kinds of student models, others are refused:
 
@@ -104,9 +104,7 @@ class OraclePlanTutor:
         if observation.step == 0:
             parts = torch.arange(len(self._students)).split(_CHUNK_STUDENTS)
             kind = _SeenStates if self._classroom.model.belief_is_distribution else _Followed
-            self._parts = [
-                (part, kind(self._classroom, part, self._max_states)) for part in parts
-            ]
+            self._parts = [(part, kind(self._classroom, part, self._max_states)) for part in parts]
         actions = [lesson.act(part, observation) for part, lesson in self._parts]
         return torch.cat(actions).to(observation.action.device)
 
@@ -129,8 +127,11 @@ def _less_costs(model: StudentModel, gained: Tensor) -> Tensor:
 
 def _distinct_students(*tables: Rows) -> tuple[Tensor, Tensor]:
     """``first`` of all students that are alike, and ``inverse``."""
-    columns = [v.double().flatten(1) if v.dim() > 1 else v.double().unsqueeze(1)
-               for table in tables for v in table.values()]
+    columns = [
+        v.double().flatten(1) if v.dim() > 1 else v.double().unsqueeze(1)
+        for table in tables
+        for v in table.values()
+    ]
     alike, inverse = torch.unique(torch.cat(columns, dim=1), dim=0, return_inverse=True)
     student = torch.arange(len(inverse))
     first = torch.full((len(alike),), len(inverse))
@@ -177,7 +178,9 @@ class _SeenStates:
     def _planned(self, latents: Rows, task: TeachingTask) -> Tensor:
         model, n_states = self._classroom.model, self._n_states
         rows, known = self._certain(latents)
-        gained = _less_costs(model, gains(model, task, rows, known)).view(-1, n_states, model.n_actions)
+        gained = _less_costs(model, gains(model, task, rows, known)).view(
+            -1, n_states, model.n_actions
+        )
         moves = []
         for a in range(model.n_actions):
             action = torch.full((len(gained) * n_states,), a)

@@ -32,7 +32,7 @@ from tutor_envs.student import StudentModel
 from tutor_envs.task import TeachingTask
 
 _CHUNK_NUMBERS = 2**26
-"""Numbers that the trees of a chunk of students hold at most (512 MiB), if more than one student."""
+"""Numbers that the trees of several students hold at once (512 MiB)."""
 
 
 class PomcpTutor:
@@ -46,11 +46,11 @@ class PomcpTutor:
         types: FiniteTypes,
         task: TeachingTask,
         *,
-        n_simulations: int = 500,
+        n_simulations: int = 200,
+        n_rollouts: int = 8,
         horizon: int = 16,
         n_particles: int = 16,
         exploration: float = 1.0,
-        n_scenarios: int = 8,
         device: torch.device | str = "cpu",
     ) -> None:
         """Teach students of this model who may be of these types.
@@ -59,14 +59,15 @@ class PomcpTutor:
             model: how students learn and answer.
             types: who may come.
             task: what is scored, and how long a trial is.
-            n_simulations: for one action of one student.
+            n_simulations: expansions of the tree for one action of one student.
+            n_rollouts: simulated lessons that value a new node.
             horizon: actions looked ahead, at least 1; 1 is the myopic tutor.
             n_particles: types reckoned with in a plan.
             exploration: weight of the confidence bound, in units of the spread of the gains.
             device: where it computes.
         """
         self._task, self._horizon, self._exploration = task, horizon, exploration
-        self._n_scenarios = n_scenarios
+        self._n_rollouts = n_rollouts
         self._n_simulations, self._n_particles = n_simulations, n_particles
         self._posterior = TypePosterior(model, types, device=device)
 
@@ -96,12 +97,14 @@ class PomcpTutor:
         step = observation.lesson * self._task.n_steps + observation.step
         horizon = min(self._horizon, self._task.n_trial_steps - step)
         luck = functools.partial(self._luck, observation, horizon)
-        kinds, weights = self._particles(students, luck(self._n_simulations)[0])
+        n = self._n_simulations
+        kinds, weights = self._particles(students, luck(n)[0])
         roots = Mixtures.of(self._posterior, self._task, students, kinds, weights)
         legal = None if observation.legal is None else observation.legal[students]
-        settings = SearchSettings(self._n_simulations, horizon, self._exploration)
-        u = torch.stack([luck(self._n_simulations + 1 + i) for i in range(self._n_scenarios)])
-        scenarios = (u.argsort(0) + u) / self._n_scenarios
+        settings = SearchSettings(n if horizon > 1 else 0, horizon, self._exploration)
+        # A Latin hypercube: at each step the rollouts' numbers lie one in each of equal parts.
+        u = torch.stack([luck(n + 1 + i) for i in range(self._n_rollouts)])
+        scenarios = (u.argsort(0).argsort(0) + u) / self._n_rollouts
         return search(roots, step, legal, settings, luck, scenarios)
 
     def _particles(self, students: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:

@@ -99,11 +99,14 @@ class LookaheadParameters(TypesParameters):
 class PomcpParameters(TypesParameters):
     """Of :class:`tutor_agents.pomcp.PomcpTutor`."""
 
-    n_simulations: int = Field(500, ge=1, description="for one action of one student")
+    n_simulations: int = Field(
+        200, ge=1, description="expansions of the tree for one action of one student"
+    )
+    n_rollouts: int = Field(8, ge=1, description="simulated lessons that value a new node")
     horizon: int = Field(16, ge=1, description="actions looked ahead; 1 is the myopic tutor")
     n_particles: int = Field(16, ge=1, description="types drawn from the posterior for a plan")
     exploration: float = Field(
-        2.0, ge=0, description="of actions tried less often, in units of the spread of their gains"
+        1.0, ge=0, description="of actions tried less often, in units of the spread of their gains"
     )
 
 

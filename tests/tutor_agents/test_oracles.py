@@ -137,7 +137,7 @@ def test_the_informed_plan_sacrifices_a_step_where_the_greedy_oracle_does_not(
 
 
 def test_no_state_is_planned_for_that_is_not_known(population: Population) -> None:
-    with pytest.raises(ValueError, match="`oracle_plan` needs .* `bkt` as configured is neither"):
+    with pytest.raises(ValueError, match=r"`oracle_plan` needs .* `bkt` as configured is neither"):
         make_tutor("oracle_plan", population, TeachingTask(n_steps=2))
 
 
@@ -155,5 +155,5 @@ def test_too_many_states_are_refused(teach: Callable[..., Any]) -> None:
 def test_students_who_may_leave_are_refused(teach: Callable[..., Any]) -> None:
     population = Population.model_validate(BKT | {"components": {"dropout": {"hazard": 0.1}}})
     task = TeachingTask(n_steps=3)
-    with pytest.raises(ValueError, match="`clairvoyant` cannot teach .* students may leave"):
+    with pytest.raises(ValueError, match=r"`clairvoyant` cannot teach .* students may leave"):
         teach(make_tutor("clairvoyant", population, task), population, task, 5)

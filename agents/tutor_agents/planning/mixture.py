@@ -62,7 +62,7 @@ class Mixtures:
         return cls(posterior.model, task, weights, posterior.latents_of(kinds.flatten()), belief)
 
     def __len__(self) -> int:
-        """m."""
+        """How many mixtures."""
         return len(self.weights)
 
     def gains(self, step: Tensor | int) -> Tensor:

@@ -1,22 +1,28 @@
-"""Monte-Carlo tree search over histories, many trees at once in tensors.
+"""Tree search over histories by simulation, many trees at once in tensors.
 
 For each of m roots a tree grows by one expansion in every simulation, all roots in lock-step. A
 node is a history of (action, response) pairs after the root and holds the belief that follows from
 it. A simulation descends from the root: at each node an action by UCB, then a response drawn from
-its probability; the first action that is met for the first time is expanded: all its responses
-become nodes, and each is worth at first what the myopic tutor gains from there in one simulated
-lesson (the rollout). Values are then backed up along the path.
+its probability. The first action that is met for the first time is expanded: all its responses
+become nodes, each worth at first what the myopic tutor gains from there in a few simulated lessons
+(the rollouts). Values are then backed up along the path.
 
-Upper confidence bounds applied to trees: Kocsis & Szepesvari (2006), ECML, for beliefs: POMCP
-(Silver & Veness 2010, NIPS 23). Three things differ, all because a belief about finitely many types
-can be computed where POMCP must sample it, and all make it less noisy:
+Upper confidence bounds applied to trees, with the bonus ``sqrt(log n / n_a)``, are by Kocsis &
+Szepesvari (2006), ECML; over histories, POMCP, by Silver & Veness (2010), NIPS 23. What differs
+here makes it less noisy, and is possible because a belief about finitely many types can be
+computed, where POMCP has to sample it:
 
-* a node holds the belief itself, a mixture over types, and not a bag of particles;
-* an action's value is its expected gain plus the mean over responses *by their probability* of the
-  values of the nodes they lead to, not the mean of simulated returns (the partial Bellman backup of
-  Keller & Helmert 2013, ICAPS, "Trial-based heuristic tree search for finite horizon MDPs");
-* an action not tried yet counts as worth the node's rollout, less what it gains now less than the
-  myopic action (first-play urgency), so that not every action must be tried at every node.
+* a node holds the belief itself, a mixture over types, and no bag of particles;
+* an action is worth its expected gain plus the mean over responses *by their probability* of the
+  nodes they lead to, and a node is worth its best tried action: the full Bellman backup (MaxUCT and
+  DP-UCT of Keller & Helmert 2013, ICAPS, "Trial-based heuristic tree search for finite horizon
+  MDPs"), where POMCP takes the mean of simulated returns. With enough simulations the tree is the
+  whole problem, and its values are exact;
+* all rollouts of a search meet the same luck (scenarios, as in DESPOT: Somani, Ye, Hsu & Lee 2013,
+  NIPS 26), so that what luck adds to two nodes is alike and cancels where they are compared. The
+  scenarios are a Latin hypercube sample (McKay, Beckman & Conover 1979, Technometrics 21(2));
+* an action not tried yet counts as much as the rollouts of the node, less what it gains now less
+  than the myopic action (first-play urgency), so that not every action is tried at every node.
 """
 
 from __future__ import annotations
@@ -64,13 +70,14 @@ def search(
         step: of the trial, from 0.
         legal: bool ``(m, A)``, what may be done now; None: everything.
         at: settings.
-        luck: of the simulations; the same for all roots.
+        luck: of the simulations' descents; the same for all roots.
+        scenarios: ``(S, horizon)`` in [0, 1), luck of the rollouts; the same for all roots.
 
     Returns:
         ``(m, A)`` expected gain to come by action; minus infinity for illegal ones.
     """
     forest = _Forest(roots, step, legal, at, scenarios)
-    for simulation in range(at.n_simulations if at.horizon > 1 else 0):
+    for simulation in range(at.n_simulations):
         forest.simulate(luck(simulation))
     return forest.values()
 
@@ -82,7 +89,7 @@ def _drawn(p: Tensor, luck: Tensor) -> Tensor:
 
 
 class _Forest:
-    """m trees; node c of tree i is row ``i * capacity + c`` of every table."""
+    """Trees, m of them; node c of tree i is row ``i * capacity + c`` of every table."""
 
     def __init__(
         self,
@@ -98,19 +105,21 @@ class _Forest:
         self._n_actions, self._n_responses = model.n_actions, model.n_responses
         self._capacity = 1 + at.n_simulations * self._n_responses
         n, device = m * self._capacity, roots.weights.device
-        real = {"dtype": torch.float64, "device": device}
-        self._weights = torch.zeros(n, self._n_types, **real)
+
+        def table(*shape: int) -> Tensor:
+            return torch.zeros(n, *shape, dtype=torch.float64, device=device)
+
+        self._weights = table(self._n_types)
         self._belief = {
             name: value.new_zeros((n, self._n_types, *value.shape[1:]))
             for name, value in roots.belief.items()
         }
-        self._gains = torch.zeros(n, self._n_actions, **real)
-        self._p = torch.zeros(n, self._n_actions, self._n_responses, **real)
+        self._gains = table(self._n_actions)
+        self._p = table(self._n_actions, self._n_responses)
         self._child = torch.full((n, self._n_actions), -1, dtype=torch.int64, device=device)
-        self._visits = torch.zeros(n, self._n_actions, **real)
-        self._q = torch.zeros(n, self._n_actions, **real)
-        self._rollout = torch.zeros(n, **real)
-        self._value = torch.zeros(n, **real)
+        self._visits = table(self._n_actions)
+        self._q = table(self._n_actions)
+        self._value = table()
         self._is_legal: Tensor | None = None
         self._tree = torch.arange(m, device=device)
         self._size = torch.ones_like(self._tree)
@@ -121,7 +130,6 @@ class _Forest:
             self._is_legal[self._root] = legal
         gains = self._gains[self._root]
         self._scale = at.exploration * (gains.amax(-1) - gains.amin(-1)).clamp(min=1e-9)
-
         self._begin(self._root, self._rolled_out(roots, self._root, 0))
 
     def values(self) -> Tensor:
@@ -137,14 +145,11 @@ class _Forest:
     # -- one simulation ----------------------------------------------------------------------------
     def simulate(self, luck: Tensor) -> None:
         """Descend, expand, roll out and back up in every tree; ``luck`` as in :data:`Luck`."""
-        horizon = self._at.horizon
-        node = self._root
-        path: list[tuple[Tensor, Tensor, Tensor]] = []
-        """Trees that are still descending, their node and the action taken there."""
-        tree = self._tree
-        for depth in range(horizon - 1):
+        path: list[tuple[Tensor, Tensor]] = []
+        node, tree = self._root, self._tree
+        for depth in range(self._at.horizon - 1):
             action = self._chosen(node, tree)
-            path.append((tree, node, action))
+            path.append((node, action))
             child = self._child[node, action]
             new = child < 0
             if bool(new.any()):
@@ -153,7 +158,7 @@ class _Forest:
             node, tree = child[~new] + drawn, tree[~new]
             if not len(tree):
                 break
-        for tree, node, action in reversed(path):
+        for node, action in reversed(path):
             self._back_up(node, action)
 
     def _chosen(self, node: Tensor, tree: Tensor) -> Tensor:
@@ -163,9 +168,7 @@ class _Forest:
         legal = None if self._is_legal is None else self._is_legal[node]
         return best_legal(q + bonus, legal)
 
-    def _expand(
-        self, tree: Tensor, node: Tensor, action: Tensor, depth: int
-    ) -> None:
+    def _expand(self, tree: Tensor, node: Tensor, action: Tensor, depth: int) -> None:
         """All responses to an action become nodes, each with a rollout."""
         n_responses = self._n_responses
         first = tree * self._capacity + self._size[tree]
@@ -174,7 +177,9 @@ class _Forest:
         response = torch.arange(n_responses, device=node.device)
         rows = (first.unsqueeze(-1) + response).flatten()
         possible = self._p[node, action].flatten() > 0
-        tree, node, action = (x.repeat_interleave(n_responses)[possible] for x in (tree, node, action))
+        tree, node, action = (
+            x.repeat_interleave(n_responses)[possible] for x in (tree, node, action)
+        )
         step = self._step + depth
         after = self._mixtures(tree, node).after(
             action,
@@ -189,7 +194,7 @@ class _Forest:
         """Nodes are worth their best gain now and what a rollout gained ``later``."""
         gains = self._gains[rows]
         best = self._best(rows, gains)
-        self._rollout[rows] = self._value[rows] = best + later
+        self._value[rows] = best + later
         self._q[rows] = gains + later.unsqueeze(-1)
 
     def _rolled_out(self, now: Mixtures, rows: Tensor, depth: int) -> Tensor:
