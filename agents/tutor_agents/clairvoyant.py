@@ -93,7 +93,10 @@ class ClairvoyantTutor:
         lesson = _KnownLesson(self._classroom, self._trial, students, observation.lesson)
         most = self._max_states if len(students) == 1 else min(self._max_states, _CHUNK_STATES)
         try:
-            return _followed(best_plan(lesson.start, lesson.expand, lesson.n_steps, most))
+            plan = best_plan(
+                lesson.start, lesson.expand, lesson.n_steps, most, matters=lesson.varying
+            )
+            return _followed(plan)
         except TooManyStates as error:
             if len(students) > 1:
                 halves = students.split(-(-len(students) // 2))
@@ -131,6 +134,7 @@ class _KnownLesson:
         if counts_from_zero(self._task):
             counted = torch.zeros_like(counted)
         self.start: Rows = {**state, _COUNTED: counted}
+        self._varies: set[str] = set()
 
     def expand(self, step: int, owner: Tensor, rows: Rows) -> Branches:
         """Teach every action in every state; see :data:`tutor_agents.planning.reachable.Expand`."""
@@ -141,6 +145,13 @@ class _KnownLesson:
             parts.append(self._taught(step, owner[part], some))
         after = {name: torch.cat([part.after[name] for part in parts]) for name in rows}
         return Branches(torch.cat([part.reward for part in parts]), None, after)
+
+    def varying(self, rows: Rows) -> Rows:
+        """What may differ between the states of one student; the rest of each is as at the start.
+
+        What was counted follows from the state.
+        """
+        return {name: value for name, value in rows.items() if name in self._varies}
 
     def _taught(self, step: int, owner: Tensor, rows: Rows) -> Branches:
         model, n_actions = self._model, self._model.n_actions
@@ -165,6 +176,7 @@ class _KnownLesson:
             opens=False,
             ends=False,
         )
+        self._varies |= {name for name in rows if after.state[name] is not rows[name]}
         if legal is not None:
             allowed = legal.gather(-1, action.unsqueeze(-1)).squeeze(-1)
             reward = reward.masked_fill(~allowed, -torch.inf)
