@@ -79,7 +79,7 @@ class ClairvoyantTutor:
             ValueError: a student can be in too many states.
         """
         if observation.step == 0:
-            students = torch.arange(len(self._trial.students)).split(_CHUNK_STUDENTS)
+            students = torch.split(torch.arange(len(self._trial.students)), _CHUNK_STUDENTS)
             plans = [self._planned(part, observation) for part in students]
             self._plan = torch.cat(plans, dim=1).to(observation.action.device)
         return self._plan[observation.step]
@@ -99,7 +99,7 @@ class ClairvoyantTutor:
             return _followed(plan)
         except TooManyStates as error:
             if len(students) > 1:
-                halves = students.split(-(-len(students) // 2))
+                halves = torch.split(students, -(-len(students) // 2))
                 return torch.cat([self._planned(half, observation) for half in halves], dim=1)
             raise ValueError(
                 "`clairvoyant` is exact or nothing, and this family is too big for it: "
@@ -140,7 +140,7 @@ class _KnownLesson:
         """Teach every action in every state; see :data:`tutor_agents.planning.reachable.Expand`."""
         n_actions = self._model.n_actions
         parts = []
-        for part in torch.arange(len(owner)).split(max(1, _ROWS // n_actions)):
+        for part in torch.split(torch.arange(len(owner)), max(1, _ROWS // n_actions)):
             some = {name: value[part] for name, value in rows.items()}
             parts.append(self._taught(step, owner[part], some))
         after = {name: torch.cat([part.after[name] for part in parts]) for name in rows}

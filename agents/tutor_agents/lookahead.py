@@ -105,7 +105,7 @@ class LookaheadTutor:
         m, at_once = len(mixtures), max(1, _ROWS // (mixtures.weights.shape[1] * n_branches))
         index = torch.arange(m, device=mixtures.weights.device)
         if m > at_once:
-            parts = [mixtures.rows(part) for part in index.split(at_once)]
+            parts = [mixtures.rows(part) for part in torch.split(index, at_once)]
             return torch.cat([self._values(part, step, depth) for part in parts])
         branch = torch.arange(n_branches, device=index.device).repeat(m)
         after = mixtures.rows(index.repeat_interleave(n_branches)).after(

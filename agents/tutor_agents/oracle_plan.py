@@ -102,7 +102,7 @@ class OraclePlanTutor:
         """
         assert self._classroom is not None
         if observation.step == 0:
-            parts = torch.arange(len(self._students)).split(_CHUNK_STUDENTS)
+            parts = torch.split(torch.arange(len(self._students)), _CHUNK_STUDENTS)
             kind = _SeenStates if self._classroom.model.belief_is_distribution else _Followed
             self._parts = [(part, kind(self._classroom, part, self._max_states)) for part in parts]
         actions = [lesson.act(part, observation) for part, lesson in self._parts]
@@ -154,7 +154,7 @@ class _SeenStates:
                 f"`max_states` = {max_states:,}"
             )
         size = model.n_actions * self._n_states**2
-        parts = torch.arange(len(first)).split(max(1, _MATRIX_NUMBERS // size))
+        parts = torch.split(torch.arange(len(first)), max(1, _MATRIX_NUMBERS // size))
         plans = [
             self._planned({k: v[part] for k, v in latents.items()}, classroom.task)
             for part in parts

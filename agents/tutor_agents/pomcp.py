@@ -47,7 +47,7 @@ class PomcpTutor:
         task: TeachingTask,
         *,
         n_simulations: int = 200,
-        n_rollouts: int = 8,
+        n_rollouts: int = 32,
         horizon: int = 16,
         n_particles: int = 16,
         exploration: float = 1.0,
@@ -82,7 +82,8 @@ class PomcpTutor:
         """The legal action that the search values most, int64 ``(n,)``."""
         first, inverse = self._histories.distinct()
         values = [
-            self._searched(students, observation) for students in first.split(self._chunk_size)
+            self._searched(students, observation)
+            for students in torch.split(first, self._chunk_size)
         ]
         return best_legal(torch.cat(values)[inverse], observation.legal)
 

@@ -102,7 +102,7 @@ class PomcpParameters(TypesParameters):
     n_simulations: int = Field(
         200, ge=1, description="expansions of the tree for one action of one student"
     )
-    n_rollouts: int = Field(8, ge=1, description="simulated lessons that value a new node")
+    n_rollouts: int = Field(32, ge=1, description="simulated lessons that value a new node")
     horizon: int = Field(16, ge=1, description="actions looked ahead; 1 is the myopic tutor")
     n_particles: int = Field(16, ge=1, description="types drawn from the posterior for a plan")
     exploration: float = Field(

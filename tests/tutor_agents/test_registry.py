@@ -12,7 +12,6 @@ from tutor_agents.tutor import Oracle, Tutor
 from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 
-
 ORACLES = ("oracle", "oracle_plan", "clairvoyant")
 
 
