@@ -12,11 +12,27 @@ _TIE_DOUBLE = 1e-9
 _TIE_SINGLE = 1e-6
 
 
-def best_legal(score: Tensor, legal: Tensor | None) -> Tensor:
-    """The legal action with the largest score.
+def best_scores(score: Tensor, legal: Tensor | None) -> Tensor:
+    """Which scores are the largest among the legal actions.
 
     Scores that differ by less than rounding can explain (1e-9 in float64, 1e-6 in float32) are
-    ties, and the lowest index wins: so the choice does not depend on the batch size or the device.
+    ties: so the choice does not depend on the batch size or the device.
+
+    Args:
+        score: ``(n, A)``.
+        legal: bool ``(n, A)``, at least one true in each row; None: all are.
+
+    Returns:
+        bool ``(n, A)``.
+    """
+    if legal is not None:
+        score = score.masked_fill(~legal, -torch.inf)
+    tie = _TIE_DOUBLE if score.dtype == torch.float64 else _TIE_SINGLE
+    return score >= score.amax(-1, keepdim=True) - tie
+
+
+def best_legal(score: Tensor, legal: Tensor | None) -> Tensor:
+    """The legal action with the largest score; of ties the one with the lowest index.
 
     Args:
         score: ``(n, A)``, finite.
@@ -25,13 +41,8 @@ def best_legal(score: Tensor, legal: Tensor | None) -> Tensor:
     Returns:
         int64 ``(n,)``.
     """
-    if legal is not None:
-        score = score.masked_fill(~legal, -torch.inf)
-    tie = _TIE_DOUBLE if score.dtype == torch.float64 else _TIE_SINGLE
-    n_actions = score.shape[-1]
-    best = score >= score.amax(-1, keepdim=True) - tie
-    index = torch.arange(n_actions, device=score.device)
-    return torch.where(best, index, n_actions).amin(-1)
+    index = torch.arange(score.shape[-1], device=score.device)
+    return torch.where(best_scores(score, legal), index, score.shape[-1]).amin(-1)
 
 
 def first_legal(rank: Tensor, legal: Tensor | None) -> Tensor:

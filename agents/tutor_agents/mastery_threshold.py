@@ -24,9 +24,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from tutor_agents.choice import first_legal
 from tutor_agents.tutor import Trial
 from tutor_agents.type_posterior import TypePosterior
+from tutor_agents.ways import WaysInTurn
 from tutor_envs.classroom import Observation
 from tutor_envs.population import FiniteTypes
 from tutor_envs.student import StudentModel
@@ -89,43 +89,32 @@ class MasteryThresholdTutor:
             raise ValueError(
                 f"`mastery_threshold` needs actions that teach a skill of `{model.name}`"
             )
-        place = [skill[:i].count(k) for i, k in enumerate(skill)]
         n_skills = len(model.skills)
         order = topological_order(n_skills, getattr(model, "prerequisites", {}))
         device = self._posterior.device
-        self._skill = torch.tensor(skill, device=device)
-        self._place_in_skill = torch.tensor(place, device=device)
         self._place_in_order = torch.tensor(
             [order.index(k) for k in range(n_skills)], device=device
         )
-        self._teaches = self._skill.unsqueeze(-1) == torch.arange(n_skills, device=device)
+        self._ways = WaysInTurn(skill, n_skills, device=device)
 
     def begin_trial(self, trial: Trial) -> None:
         """Start from the prior, with no practice yet."""
         n = len(trial.students)
         self._posterior.begin_trial(n)
-        n_skills = len(self._place_in_order)
-        self._attempts = torch.zeros((n, n_skills), dtype=torch.int64, device=self._skill.device)
+        self._ways.begin(n)
 
     def act(self, observation: Observation) -> Tensor:
         """The next practice of the skill in hand for each student, int64 ``(n,)``."""
-        n_skills, n_actions = len(self._place_in_order), len(self._skill)
+        n_skills = len(self._place_in_order)
         mastery = self._posterior.mastery()
-        available = self._teaches.any(0).expand_as(mastery)
-        if observation.legal is not None:
-            available = (observation.legal.unsqueeze(-1) & self._teaches).any(1)
-        in_hand = (mastery < self._threshold) & (self._attempts < self._max_attempts)
+        in_hand = (mastery < self._threshold) & (self._ways.practices < self._max_attempts)
         # Skills in hand come first, by the curriculum; then reviews, the least mastered first.
         key = torch.where(in_hand, self._place_in_order - n_skills, mastery)
-        skill = key.masked_fill(~available, torch.inf).argmin(-1, keepdim=True)
-        n_ways = self._teaches.sum(0)[skill].clamp(min=1)
-        turn = (self._place_in_skill - self._attempts.gather(-1, skill)).remainder(n_ways)
-        last = n_actions + torch.arange(n_actions, device=turn.device)
-        return first_legal(torch.where(self._skill == skill, turn, last), observation.legal)
+        return self._ways.best(self._ways.of_actions(-key), observation.legal)
 
     def observe(self, action: Tensor, observation: Observation) -> None:
         """Count the practice and update the belief; a new lesson starts the count anew."""
-        self._attempts = self._attempts + self._teaches[action]
+        self._ways.count(action)
         if observation.step == 0:
-            self._attempts = torch.zeros_like(self._attempts)
+            self._ways.begin(len(action))
         self._posterior.observe(action, observation)

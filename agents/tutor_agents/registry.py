@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,6 +24,11 @@ from tutor_agents.plug_ins import entry_points, is_plug_in, make_plug_in
 from tutor_agents.pomcp import PomcpTutor
 from tutor_agents.random_tutor import RandomTutor
 from tutor_agents.round_robin import RoundRobinTutor
+from tutor_agents.schedulers.fsrs import FSRSTutor
+from tutor_agents.schedulers.half_life import HalfLifeGreedyTutor
+from tutor_agents.schedulers.leitner import LeitnerBoxesTutor, LeitnerQueuesTutor
+from tutor_agents.schedulers.recall import MemorizeTutor, ThresholdRecallTutor
+from tutor_agents.schedulers.sm2 import SM2Tutor
 from tutor_agents.stay_until_correct import Credit, Modality, StayUntilCorrectTutor
 from tutor_agents.thompson import ThompsonTutor
 from tutor_agents.tutor import Tutor
@@ -77,6 +82,16 @@ class TypesParameters(NoParameters):
     )
 
 
+class FewTypesParameters(TypesParameters):
+    """Of tutors that reckon with types, and compute a lot with each."""
+
+    n_types: int = Field(
+        16,
+        ge=1,
+        description="training students that stand for a population that is not a small finite one",
+    )
+
+
 class MasteryThresholdParameters(TypesParameters):
     """Of :class:`tutor_agents.mastery_threshold.MasteryThresholdTutor`."""
 
@@ -124,6 +139,47 @@ class BayesParameters(NoParameters):
     max_gib: float = Field(3.0, gt=0, description="memory that planning may take, in GiB")
 
 
+class IntervalParameters(NoParameters):
+    """Of schedulers that count intervals; see :mod:`tutor_agents.schedulers.deck`."""
+
+    unit_days: float | None = Field(
+        None,
+        gt=0,
+        description="days in a unit of intervals (1: real days); default: what an action takes",
+    )
+
+
+class LeitnerParameters(IntervalParameters):
+    """Of the tutors in :mod:`tutor_agents.schedulers.leitner`."""
+
+    system: Literal["queues", "boxes"] = Field(
+        "queues", description="queues drawn at random (Reddy et al. 2016), or boxes with intervals"
+    )
+    arrival: float = Field(0.7, ge=0, le=1, description="queues: probability of a new card")
+    intervals: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (1, 2, 4, 8, 16), min_length=1, description="boxes: interval of each box, in units"
+    )
+
+
+class SM2Parameters(IntervalParameters):
+    """Of :class:`tutor_agents.schedulers.sm2.SM2Tutor`."""
+
+    wrong: int = Field(2, ge=0, le=2, description="grade of a wrong answer")
+    right: int = Field(4, ge=3, le=5, description="grade of a right answer")
+
+
+class FSRSParameters(IntervalParameters):
+    """Of :class:`tutor_agents.schedulers.fsrs.FSRSTutor`."""
+
+    desired_retention: float = Field(0.9, gt=0, lt=1, description="recall at which a card is due")
+
+
+class ThresholdRecallParameters(TypesParameters):
+    """Of :class:`tutor_agents.schedulers.recall.ThresholdRecallTutor`."""
+
+    z: float = Field(0.3, ge=0, le=1, description="predicted recall to aim at")
+
+
 class _Setting(NamedTuple):
     population: Population
     task: TeachingTask
@@ -155,6 +211,36 @@ def _best_fixed(at: _Setting, given: BestFixedParameters) -> Tutor:
         at.population, at.task, seed=at.seed, device=at.device, **given.model_dump()
     )
     return BestFixedTutor(sequence, device=at.device)
+
+
+def _leitner(at: _Setting, given: LeitnerParameters) -> Tutor:
+    if given.system == "queues":
+        return LeitnerQueuesTutor(at.model, arrival=given.arrival, device=at.device)
+    return LeitnerBoxesTutor(
+        at.model, intervals=given.intervals, unit_days=given.unit_days, device=at.device
+    )
+
+
+def _sm2(at: _Setting, given: SM2Parameters) -> Tutor:
+    return SM2Tutor(at.model, **given.model_dump(), device=at.device)
+
+
+def _fsrs(at: _Setting, given: FSRSParameters) -> Tutor:
+    return FSRSTutor(at.model, **given.model_dump(), device=at.device)
+
+
+def _threshold_recall(at: _Setting, given: ThresholdRecallParameters) -> Tutor:
+    types = at.types(given.n_types)
+    return ThresholdRecallTutor(at.model, types, z=given.z, device=at.device)
+
+
+def _memorize(at: _Setting, given: TypesParameters) -> Tutor:
+    return MemorizeTutor(at.model, at.types(given.n_types), device=at.device)
+
+
+def _half_life_greedy(at: _Setting, given: FewTypesParameters) -> Tutor:
+    types, n_steps = at.types(given.n_types), at.task.n_steps
+    return HalfLifeGreedyTutor(at.model, types, n_steps=n_steps, device=at.device)
 
 
 def _mastery_threshold(at: _Setting, given: MasteryThresholdParameters) -> Tutor:
@@ -250,6 +336,37 @@ TUTORS: dict[str, TutorKind] = {
         "one skill after the other, each until believed mastery passes a threshold",
         MasteryThresholdParameters,
         _mastery_threshold,
+        predicts=True,
+    ),
+    "leitner": TutorKind(
+        "cards in boxes: a right answer moves a card on, a wrong one back",
+        LeitnerParameters,
+        _leitner,
+    ),
+    "sm2": TutorKind(
+        "SuperMemo 2: intervals that grow by the ease of the card", SM2Parameters, _sm2
+    ),
+    "fsrs": TutorKind(
+        "FSRS-6: reviews a card when its recall has fallen to the desired retention",
+        FSRSParameters,
+        _fsrs,
+    ),
+    "threshold_recall": TutorKind(
+        "the review with the predicted recall that is nearest to z",
+        ThresholdRecallParameters,
+        _threshold_recall,
+        predicts=True,
+    ),
+    "memorize": TutorKind(
+        "reviews at random, the more likely the less is remembered",
+        TypesParameters,
+        _memorize,
+        predicts=True,
+    ),
+    "half_life_greedy": TutorKind(
+        "the review that is expected to lengthen a half-life the most",
+        FewTypesParameters,
+        _half_life_greedy,
         predicts=True,
     ),
     "thompson": TutorKind(

@@ -18,14 +18,14 @@ response are not read.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from tutor_envs.classroom import Observation
 from tutor_envs.population import FiniteTypes, Population
-from tutor_envs.student import Belief, Latents, StudentModel
+from tutor_envs.student import CORRECT, Belief, Latents, StudentModel
 
 _MAX_EXACT_TYPES = 512
 """A finite population with more types than this is represented by a sample."""
@@ -158,22 +158,36 @@ class TypePosterior:
         ]
         return self._average(each)
 
+    def p_correct(self) -> Tensor:
+        """``(n, A)`` probability of a right answer to each action, if it came now."""
+        actions = torch.arange(self.model.n_actions, device=self.device)
+
+        def p_correct(latents: Latents, belief: Belief) -> Tensor:
+            rows = len(next(iter(latents.values())))
+            each = [self.model.predict(latents, belief, a.expand(rows)) for a in actions]
+            return torch.stack(each, -1)[:, CORRECT]
+
+        return self.expected(p_correct)
+
+    def expected(self, value: Callable[[Latents, Belief], Tensor]) -> Tensor:
+        """``(n, C)`` posterior mean of what a function says of each type, ``(rows, C)``."""
+        return self._average([value(latents, belief) for _, latents, belief in self._chunks()])
+
     def mastery(self) -> Tensor:
         """``(n, K)`` expected mastery of each skill."""
-        return self._average([self.model.belief_mastery(z, b) for _, z, b in self._chunks()])
+        return self.expected(self.model.belief_mastery)
 
     def post_test(self) -> Tensor:
         """``(n,)`` expected score of a post-test taken now."""
-        each = [self.model.belief_post_test(z, b).unsqueeze(-1) for _, z, b in self._chunks()]
-        return self._average(each).squeeze(-1)
+        each = self.expected(lambda z, b: self.model.belief_post_test(z, b).unsqueeze(-1))
+        return each.squeeze(-1)
 
     def gains(self) -> Tensor:
         """``(n, A)`` expected change of the score by each action, averaged over the types.
 
         It is the change of the post-test, less what the action costs.
         """
-        gains = self._average([self.model.belief_gains(z, b) for _, z, b in self._chunks()])
-        return self._less_costs(gains)
+        return self._less_costs(self.expected(self.model.belief_gains))
 
     def draw(self, uniform: Tensor) -> Tensor:
         """A type for each student from its posterior, by the inverse of the cumulative weights.

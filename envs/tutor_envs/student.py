@@ -222,6 +222,13 @@ class StudentModel(BaseModel, ABC):
         """Days that one teaching action takes."""
         return self.step_s / SECONDS_PER_DAY
 
+    def lesson_days(self, n_actions: int) -> float:
+        """Days from the start of a lesson until it has had so many teaching actions.
+
+        Everybody may know them: breaks that are part of the plan are in them.
+        """
+        return n_actions * self.step_days
+
     @property
     def n_wait_uniforms(self) -> int:
         """Uniforms that ``wait`` consumes for each student."""

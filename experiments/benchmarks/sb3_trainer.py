@@ -1,7 +1,8 @@
 """Peer: sb3-contrib's RecurrentPPO on a ``DummyVecEnv`` of plain-Python students.
 
-Its networks have the sizes of ours: an LSTM, one hidden layer for the policy, two for the value;
-one LSTM serves both. Actions and answers are given to it as one one-hot pair, as ours are: with two
+Its networks have the sizes of ours: an LSTM of 128, one hidden layer each for the policy and the
+value. :class:`Train` has one LSTM for both, as ours have; :class:`TrainSeparate` has what
+RecurrentPPO has by default, an LSTM for each. Actions and answers are given to it as one one-hot pair, as ours are: with two
 separate inputs it hardly learns.
 """
 
@@ -23,6 +24,8 @@ from tutor_sim.bench.job import Work
 class Train:
     """Updates: a batch of whole trials, then all passes over it."""
 
+    _shares_memory = True
+
     def __init__(self, **settings: Any) -> None:
         torch.manual_seed(0)
         self._settings = s = Settings(**settings)
@@ -39,8 +42,8 @@ class Train:
             ent_coef=s.entropy_weight,
             policy_kwargs={
                 "lstm_hidden_size": s.hidden_size,
-                "shared_lstm": True,
-                "enable_critic_lstm": False,
+                "shared_lstm": self._shares_memory,
+                "enable_critic_lstm": not self._shares_memory,
                 "net_arch": [s.hidden_size],
                 "activation_fn": torch.nn.Tanh,
             },
@@ -60,3 +63,9 @@ class Train:
         self._begun = True
         rewards = self._model.rollout_buffer.rewards  # swapped and flattened by then, or (T, N)
         return Work(steps, float(np.sum(rewards)) / n_students / n_lessons, None)
+
+
+class TrainSeparate(Train):
+    """The policy and the value each have an LSTM."""
+
+    _shares_memory = False

@@ -101,6 +101,13 @@ def test_bkt_posterior_by_hand() -> None:
     assert_close(belief.belief["p"][0, 2, 2:].sum().item(), 0.405)
 
 
+def test_right_answers_are_predicted_for_every_action_at_once() -> None:
+    belief = posterior(LEARNERS, 3)
+    belief.update(torch.tensor([0, 1, 0]), torch.tensor([CORRECT, WRONG, WRONG]))
+    each = [belief.predict(torch.full((3,), action))[:, CORRECT] for action in range(2)]
+    assert_close(belief.p_correct(), torch.stack(each, -1))
+
+
 def test_a_lesson_s_end_restarts_the_beliefs_and_keeps_the_weights() -> None:
     belief = posterior(LEARNERS, 1)
     seen = Observation(column(0), column(WRONG), None, None, step=1, lesson=0)

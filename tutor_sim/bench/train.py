@@ -107,7 +107,8 @@ def _peers(n_trials: int) -> list[Subject]:
     settings: dict[str, Any] = {"n_students": n_trials, **TRIAL, **_PPO}
     return [
         peer("JAX", "jax_trainer.py:Train", settings),
-        peer("sb3-contrib", "sb3_trainer.py:Train", settings),
+        peer("sb3-contrib, one LSTM", "sb3_trainer.py:Train", settings),
+        peer("sb3-contrib, two LSTMs", "sb3_trainer.py:TrainSeparate", settings),
     ]
 
 

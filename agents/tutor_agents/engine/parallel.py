@@ -20,6 +20,7 @@ averages, gathers or tells must be called by all processes in the same order.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import functools
@@ -40,6 +41,10 @@ _PATIENCE = timedelta(days=1)
 without that: its connections close, and torchrun ends the others."""
 _SETTLING_S, _LONGEST_SETTLING_S = 2.0, 10.0
 """How long is waited for the others to say that they are there, one or several being missing."""
+_LETTING_GO_S = 0.2
+"""Given to gloo's threads before the interpreter ends: each still holds the tensors of the last
+operation for a moment, needs the interpreter to let go of them, and aborts the process (``terminate
+called without an active exception``) where it comes too late."""
 
 
 class LostProcess(Exception):
@@ -72,6 +77,7 @@ def join() -> None:
     store, rank, size = _meeting()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
+    atexit.register(time.sleep, _LETTING_GO_S)
     _group = _Group(rank, size)
 
 

@@ -178,6 +178,13 @@ class ComposedStudent(ParticleStudent):
         """As the base model."""
         return self.base.is_functional
 
+    def lesson_days(self, n_actions: int) -> float:
+        """As the base model, and the gaps between sessions; rests are taken to be actions."""
+        days, schedule = self.base.lesson_days(n_actions), self.components.schedule
+        if schedule is None or schedule.steps_per_session is None:
+            return days
+        return days + n_actions // schedule.steps_per_session * schedule.gap_days
+
     # -- simulation ---------------------------------------------------------------------------
     def begin_lesson(self, latents: Latents, uniforms: Tensor) -> State:
         """The base model's state, and the condition of somebody who has just come."""

@@ -89,6 +89,12 @@ def retrievability(weights: Tensor, stability: Tensor, days: Tensor) -> Tensor:
     return (1 + (0.9 ** (-1 / decay) - 1) * days / stability) ** -decay
 
 
+def days_until(weights: Tensor, stability: Tensor, recall: float) -> Tensor:
+    """Days from a review until the probability of recall is ``recall``, in (0, 1)."""
+    decay = weights[..., 20]
+    return stability * (recall ** (-1 / decay) - 1) / (0.9 ** (-1 / decay) - 1)
+
+
 def first_memory(weights: Tensor, rating: Tensor) -> tuple[Tensor, Tensor]:
     """Stability (days) and difficulty after a card's first review.
 
