@@ -48,10 +48,9 @@ def test_to_the_end_it_is_the_optimum(score: str, unlock_after: int | None) -> N
 
 
 def test_depth_three_earns_what_the_exact_planner_says(cases: dict[str, Case]) -> None:
-    case = cases["memory-a"]
-    population, task = case.population(), case.task()
+    population, task = cases["memory-a"].population(), TeachingTask(n_steps=7)
     lost = regrets(
-        make_tutor("lookahead", population, task, depth=3), population, task, n_students=1000
+        make_tutor("lookahead", population, task, depth=3), population, task, n_students=500
     )
     planner = ExactPlanner.of(population, task)
     value = planner.lookahead(3)

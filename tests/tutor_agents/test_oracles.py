@@ -156,3 +156,39 @@ def test_students_who_may_leave_are_refused(teach: Callable[..., Any]) -> None:
     task = TeachingTask(n_steps=3)
     with pytest.raises(ValueError, match=r"`clairvoyant` cannot teach .* students may leave"):
         teach(make_tutor("clairvoyant", population, task), population, task, 5)
+
+
+CASES = (
+    "style-bandit-questionnaire-b",
+    "bkt-types-a",
+    "memory-a",
+    "memory-b",
+    "prerequisites-a",
+    "prerequisites-b",
+)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_bounds_stand_in_their_order(
+    teach: Callable[..., Any], cases: dict[str, Case], name: str
+) -> None:
+    """Random, pomcp, bayes, the informed plan, the clairvoyant: paired, to five standard errors.
+
+    The clairvoyant is never behind, whoever the student.
+    """
+    population = cases[name].population()
+    task = TeachingTask(n_steps=4)
+    few = {"pomcp": {"n_simulations": 10, "n_rollouts": 4}}
+    returns = {
+        tutor: teach(
+            make_tutor(tutor, population, task, **few.get(tutor, {})), population, task, 300
+        ).returns
+        for tutor in ("random", "myopic", "pomcp", "bayes", "oracle", "oracle_plan", "clairvoyant")
+    }
+    for tutor, values in returns.items():
+        assert bool((values <= returns["clairvoyant"] + 1e-6).all()), tutor
+    order = ("random", "pomcp", "bayes", "oracle_plan")
+    for lower, upper in itertools.pairwise(order):
+        more = returns[upper] - returns[lower]
+        assert float(more.mean()) >= -5 * float(more.std()) / len(more) ** 0.5, (lower, upper)
+    assert float((returns["oracle_plan"] - returns["random"]).mean()) > 0
