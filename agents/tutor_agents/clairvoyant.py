@@ -103,7 +103,7 @@ class ClairvoyantTutor:
                 return torch.cat([self._planned(half, observation) for half in halves], dim=1)
             raise ValueError(
                 "`clairvoyant` is exact or nothing, and this family is too big for it: "
-                f"{error}, more than `max_states` = {self._max_states:,}"
+                f"{error} of one student, more than `max_states` = {self._max_states:,}"
             ) from None
 
 

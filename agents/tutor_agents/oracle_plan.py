@@ -27,7 +27,8 @@ from tutor_envs.classroom import Classroom, Observation
 from tutor_envs.student import StudentModel
 from tutor_envs.task import TeachingTask
 
-_CHUNK_STUDENTS = 256
+_CHUNK_KINDS = 256
+"""Different students planned for at once."""
 _MATRIX_NUMBERS = 2**25
 """Numbers that transition matrices hold at once (256 MiB), if of more than one student."""
 
@@ -102,16 +103,39 @@ class OraclePlanTutor:
         """
         assert self._classroom is not None
         if observation.step == 0:
-            parts = torch.split(torch.arange(len(self._students)), _CHUNK_STUDENTS)
-            kind = _SeenStates if self._classroom.model.belief_is_distribution else _Followed
-            self._parts = [(part, kind(self._classroom, part, self._max_states)) for part in parts]
-        actions = [lesson.act(part, observation) for part, lesson in self._parts]
-        return torch.cat(actions).to(observation.action.device)
+            truth = self._classroom.truth
+            everybody = torch.arange(len(self._students))
+            _, kind = _distinct(
+                _doubled(dict(truth.latents), everybody), _doubled(truth.state, everybody)
+            )
+            kinds = torch.split(torch.arange(int(kind.max()) + 1), _CHUNK_KINDS)
+            self._parts = [part for some in kinds for part in self._planned(kind, some)]
+        actions = torch.empty(len(self._students), dtype=torch.int64)
+        for students, lesson in self._parts:
+            actions[students] = lesson.act(students, observation)
+        return actions.to(observation.action.device)
 
     def observe(self, action: Tensor, observation: Observation) -> None:
         """Follow the answers, where the state follows from them."""
-        for part, lesson in self._parts:
-            lesson.observe(part, observation)
+        for students, lesson in self._parts:
+            lesson.observe(students, observation)
+
+    def _planned(self, kind: Tensor, kinds: Tensor) -> list[tuple[Tensor, _SeenStates | _Followed]]:
+        """The lesson with the students who are of some kinds, in parts that can be held."""
+        assert self._classroom is not None
+        students = torch.isin(kind, kinds).nonzero().squeeze(1)
+        try:
+            if self._classroom.model.belief_is_distribution:
+                return [(students, _SeenStates(self._classroom, students, self._max_states))]
+            return [(students, _Followed(self._classroom, students, self._max_states))]
+        except TooManyStates as error:
+            if len(kinds) == 1:
+                raise ValueError(
+                    f"this family is too big for `oracle_plan`: {error} of one student, more than "
+                    f"`max_states` = {self._max_states:,}"
+                ) from None
+            halves = torch.split(kinds, -(-len(kinds) // 2))
+            return [part for half in halves for part in self._planned(kind, half)]
 
 
 def _doubled(values: Rows, rows: Tensor) -> Rows:
@@ -125,7 +149,7 @@ def _less_costs(model: StudentModel, gained: Tensor) -> Tensor:
     return gained if costs is None else gained - gained.new_tensor(costs)
 
 
-def _distinct_students(*tables: Rows) -> tuple[Tensor, Tensor]:
+def _distinct(*tables: Rows) -> tuple[Tensor, Tensor]:
     """``first`` of all students that are alike, and ``inverse``."""
     columns = [
         v.double().flatten(1) if v.dim() > 1 else v.double().unsqueeze(1)
@@ -144,15 +168,12 @@ class _SeenStates:
     def __init__(self, classroom: Classroom, students: Tensor, max_states: int) -> None:
         self._classroom, model = classroom, classroom.model
         latents = _doubled(dict(classroom.truth.latents), students)
-        first, self._inverse = _distinct_students(latents)
+        first, self._inverse = _distinct(latents)
         latents = {name: value[first] for name, value in latents.items()}
         ((self._name, start),) = model.begin_belief(latents).items()
         self._n_states = start.shape[1]
         if self._n_states > max_states:
-            raise ValueError(
-                f"`oracle_plan` would need {self._n_states:,} states of a student, more than "
-                f"`max_states` = {max_states:,}"
-            )
+            raise TooManyStates(f"there are {self._n_states:,} states")
         size = model.n_actions * self._n_states**2
         parts = torch.split(torch.arange(len(first)), max(1, _MATRIX_NUMBERS // size))
         plans = [
@@ -217,22 +238,16 @@ class _Followed:
         self._model, self._task = classroom.model, classroom.task
         latents = _doubled(dict(classroom.truth.latents), students)
         state = _doubled(classroom.truth.state, students)
-        first, inverse = _distinct_students(latents, state)
+        first, inverse = _distinct(latents, state)
         self._latents = {name: value[first] for name, value in latents.items()}
         start = {name: value[first] for name, value in state.items()}
-        try:
-            self._plan = best_plan(
-                start,
-                self._expand,
-                self._task.n_steps,
-                max_states,
-                matters=self._model.planning_belief,
-            )
-        except TooManyStates as error:
-            raise ValueError(
-                f"this family is too big for `oracle_plan`: {error}, more than `max_states` = "
-                f"{max_states:,}"
-            ) from None
+        self._plan = best_plan(
+            start,
+            self._expand,
+            self._task.n_steps,
+            max_states,
+            matters=self._model.planning_belief,
+        )
         self._situation = inverse
 
     def _expand(self, step: int, owner: Tensor, rows: Rows) -> Branches:

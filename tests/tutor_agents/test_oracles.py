@@ -143,7 +143,7 @@ def test_no_state_is_planned_for_that_is_not_known(population: Population) -> No
 def test_too_many_states_are_refused(teach: Callable[..., Any]) -> None:
     population, task = Population.model_validate(TINY["memory"]), TeachingTask(n_steps=5)
     for name, message in (
-        ("clairvoyant", "exact or nothing.* states of 1 students, more than `max_states` = 9"),
+        ("clairvoyant", "exact or nothing.* states of one student, more than `max_states` = 9"),
         ("oracle_plan", "too big for `oracle_plan`.*more than `max_states` = 9"),
     ):
         tutor = make_tutor(name, population, task, max_states=9)

@@ -90,8 +90,7 @@ def best_plan(
             first, inverse = distinct(_key(owners, matters(reached)))
             if len(first) > max_states:
                 raise TooManyStates(
-                    f"step {step + 2} of {n_steps} can begin in {len(first):,} states of "
-                    f"{len(start[next(iter(start))])} students"
+                    f"step {step + 2} of {n_steps} can begin in {len(first):,} states"
                 )
             child.view(-1)[place] = inverse.long()
             owner = owners[first]
