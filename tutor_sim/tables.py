@@ -101,7 +101,7 @@ def metric_columns(summary: Summary) -> dict[str, Column]:
     if summary.shows("fraction_of_oracle"):
         found["fraction_of_oracle"] = Column(
             "of oracle",
-            "Fraction of the oracle (of several, the best), (V − V_random) / (V_oracle − V_random). "
+            "Fraction of the (best) oracle, (V − V_random) / (V_oracle − V_random). "
             "The oracle knows what no tutor can, so 1 is usually out of reach, and the number is "
             "not comparable with a fraction of optimal.",
             _reference_cell("fraction_of_oracle"),
