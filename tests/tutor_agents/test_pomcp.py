@@ -70,9 +70,13 @@ def test_with_a_horizon_of_one_it_is_myopic(
 def test_within_two_percent_of_the_bayes_optimum(cases: dict[str, Case], name: str) -> None:
     case = cases[name]
     population, task = case.population(), case.task()
-    lost = regrets(make_tutor("pomcp", population, task), population, task, n_students=200)
+    tutor = make_tutor("pomcp", population, task)
+    # Another seed is other luck of the planner, too.
+    lost = [
+        regrets(tutor, population, task, n_students=100, seed=seed).mean() for seed in range(3)
+    ]
     span = case.values["bayes"] - case.values["random"]
-    assert 1 - lost.mean() / span >= 0.98
+    assert 1 - sum(lost) / 3 / span >= 0.98
 
 
 def test_few_simulations_beat_the_myopic_tutor(cases: dict[str, Case]) -> None:
