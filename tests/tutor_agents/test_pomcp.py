@@ -72,9 +72,7 @@ def test_within_two_percent_of_the_bayes_optimum(cases: dict[str, Case], name: s
     population, task = case.population(), case.task()
     tutor = make_tutor("pomcp", population, task)
     # Another seed is other luck of the planner, too.
-    lost = [
-        regrets(tutor, population, task, n_students=100, seed=seed).mean() for seed in range(3)
-    ]
+    lost = [regrets(tutor, population, task, n_students=100, seed=seed).mean() for seed in range(3)]
     span = case.values["bayes"] - case.values["random"]
     assert 1 - sum(lost) / 3 / span >= 0.98
 
