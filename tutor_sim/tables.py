@@ -101,9 +101,9 @@ def metric_columns(summary: Summary) -> dict[str, Column]:
     if summary.shows("fraction_of_oracle"):
         found["fraction_of_oracle"] = Column(
             "of oracle",
-            "Fraction of the oracle, (V − V_random) / (V_oracle − V_random). The oracle knows what "
-            "no tutor can, so 1 is usually out of reach, and the number is not comparable with a "
-            "fraction of optimal.",
+            "Fraction of the (best) oracle, (V − V_random) / (V_oracle − V_random). "
+            "The oracle knows what no tutor can, so 1 is usually out of reach, and the number is "
+            "not comparable with a fraction of optimal.",
             _reference_cell("fraction_of_oracle"),
             1,
         )
@@ -268,7 +268,9 @@ def _reference_cell(field: str) -> Callable[[TutorSummary], str]:
 
     def cell(line: TutorSummary) -> str:
         estimate: Estimate = getattr(line, field)
-        if estimate.known and line.role is high:
+        # Of several oracles the best is the reference.
+        is_reference = high is Role.OPTIMUM or abs(estimate.value - 1) < _BY_DEFINITION
+        if estimate.known and line.role is high and is_reference:
             return "1 (reference)"
         if line.tutor == low and abs(estimate.high - estimate.low) < _BY_DEFINITION:
             return "0 (reference)"

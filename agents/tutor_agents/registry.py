@@ -15,13 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tutor_agents.bandits import EpsilonGreedyTutor, RewardKind, ThompsonBanditTutor, Ucb1Tutor
 from tutor_agents.best_fixed import BestFixedTutor, search_sequence
+from tutor_agents.clairvoyant import ClairvoyantTutor
 from tutor_agents.elo_matched import EloMatchedTutor
 from tutor_agents.linucb import LinUcbTutor
+from tutor_agents.lookahead import LookaheadTutor
 from tutor_agents.mastery_threshold import MasteryThresholdTutor
 from tutor_agents.max_information import Information, MaxInformationTutor
 from tutor_agents.myopic import MyopicTutor
 from tutor_agents.oracle import OracleTutor
+from tutor_agents.oracle_plan import OraclePlanTutor, check_plannable
 from tutor_agents.plug_ins import entry_points, is_plug_in, make_plug_in
+from tutor_agents.pomcp import PomcpTutor
 from tutor_agents.prerequisites_first import PrerequisitesFirstTutor
 from tutor_agents.random_tutor import RandomTutor
 from tutor_agents.round_robin import RoundRobinTutor
@@ -196,6 +200,37 @@ class LinUcbParameters(BanditParameters):
 
     alpha: float = Field(1.0, ge=0, description="weight of the uncertainty")
     ridge: float = Field(1.0, gt=0, description="of the regression")
+
+
+class LookaheadParameters(TypesParameters):
+    """Of :class:`tutor_agents.lookahead.LookaheadTutor`."""
+
+    depth: int = Field(2, ge=1, description="actions looked ahead; 1 is the myopic tutor")
+    max_beliefs: int = Field(
+        1_000_000, ge=1, description="beliefs looked at for one action of one student at most"
+    )
+
+
+class PomcpParameters(TypesParameters):
+    """Of :class:`tutor_agents.pomcp.PomcpTutor`."""
+
+    n_simulations: int = Field(
+        200, ge=1, description="expansions of the tree for one action of one student"
+    )
+    n_rollouts: int = Field(32, ge=1, description="simulated lessons that value a new node")
+    horizon: int = Field(16, ge=1, description="actions looked ahead; 1 is the myopic tutor")
+    n_particles: int = Field(16, ge=1, description="types drawn from the posterior for a plan")
+    exploration: float = Field(
+        1.0, ge=0, description="of actions tried less often, in units of the spread of their gains"
+    )
+
+
+class InformedParameters(NoParameters):
+    """Of oracles that plan exactly."""
+
+    max_states: int = Field(
+        2**17, ge=1, description="states that a student may reach at one step of a lesson"
+    )
 
 
 class BayesParameters(NoParameters):
@@ -383,6 +418,31 @@ def _oracle(at: _Setting, _: NoParameters) -> Tutor:
     return OracleTutor()
 
 
+def _lookahead(at: _Setting, given: LookaheadParameters) -> Tutor:
+    return LookaheadTutor(
+        at.model,
+        at.types(given.n_types),
+        at.task,
+        depth=given.depth,
+        max_beliefs=given.max_beliefs,
+        device=at.device,
+    )
+
+
+def _pomcp(at: _Setting, given: PomcpParameters) -> Tutor:
+    options = given.model_dump(exclude={"n_types"})
+    return PomcpTutor(at.model, at.types(given.n_types), at.task, **options, device=at.device)
+
+
+def _oracle_plan(at: _Setting, given: InformedParameters) -> Tutor:
+    check_plannable(at.model)
+    return OraclePlanTutor(max_states=given.max_states)
+
+
+def _clairvoyant(_: _Setting, given: InformedParameters) -> Tutor:
+    return ClairvoyantTutor(max_states=given.max_states)
+
+
 @dataclass(frozen=True)
 class TutorKind:
     """A tutor in the registry.
@@ -510,6 +570,18 @@ TUTORS: dict[str, TutorKind] = {
         _myopic,
         predicts=True,
     ),
+    "lookahead": TutorKind(
+        "the largest expected gain of the next few actions, by expectimax on the posterior",
+        LookaheadParameters,
+        _lookahead,
+        predicts=True,
+    ),
+    "pomcp": TutorKind(
+        "Monte-Carlo tree search on the posterior, for families too big for an exact plan",
+        PomcpParameters,
+        _pomcp,
+        predicts=True,
+    ),
     "bayes": TutorKind(
         "the exact Bayes-optimal plan, for small finite populations",
         BayesParameters,
@@ -520,6 +592,18 @@ TUTORS: dict[str, TutorKind] = {
         "informed: knows latents and knowledge state, and takes the largest true gain",
         NoParameters,
         _oracle,
+        predicts=True,
+    ),
+    "oracle_plan": TutorKind(
+        "informed: knows latents and knowledge state, and plans to the lesson's end, exactly",
+        InformedParameters,
+        _oracle_plan,
+        predicts=True,
+    ),
+    "clairvoyant": TutorKind(
+        "informed: knows the luck to come, too; an upper bound of every tutor's score, exact",
+        InformedParameters,
+        _clairvoyant,
         predicts=True,
     ),
 }

@@ -201,12 +201,15 @@ class TypePosterior:
         edges = self.weights.cumsum(-1)[:, :-1]
         return (uniform.to(self.device).unsqueeze(-1) >= edges).sum(-1)
 
+    def latents_of(self, kind: Tensor) -> dict[str, Tensor]:
+        """Latents of these types: name -> ``(*kind.shape, ...)``."""
+        return {name: value[kind] for name, value in self._latents.items()}
+
     def gains_of(self, kind: Tensor) -> Tensor:
         """``(n, A)`` expected gains of students assumed to be of these types, int64 ``(n,)``."""
         n = torch.arange(len(kind), device=self.device)
         belief = {name: value[n, kind] for name, value in self.belief.items()}
-        latents = {name: value[kind] for name, value in self._latents.items()}
-        return self._less_costs(self.model.belief_gains(latents, belief))
+        return self._less_costs(self.model.belief_gains(self.latents_of(kind), belief))
 
     # -- inside ------------------------------------------------------------------------------------
     def _less_costs(self, gains: Tensor) -> Tensor:

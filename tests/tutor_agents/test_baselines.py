@@ -18,9 +18,15 @@ from tutor_envs.classroom import Classroom, Observation, Truth
 from tutor_envs.population import Population, Split, student_indices
 from tutor_envs.task import TeachingTask
 
-BASELINES = [name for name in TUTORS if name != "bayes"]
-OBSERVERS = [name for name in BASELINES if name != "oracle"]
-FEW = {"best_fixed": {"n_students": 32, "n_starts": 2, "max_student_steps": 300_000}}
+EXACT = ("bayes", "oracle_plan")
+"""They refuse the population of these tests."""
+BASELINES = [name for name in TUTORS if name not in EXACT]
+OBSERVERS = [name for name in BASELINES if name not in ("oracle", "clairvoyant")]
+FEW: dict[str, dict[str, Any]] = {
+    "best_fixed": {"n_students": 32, "n_starts": 2, "max_student_steps": 300_000},
+    "lookahead": {"n_types": 32},
+    "pomcp": {"n_types": 16, "n_particles": 4, "n_simulations": 4, "n_rollouts": 2, "horizon": 3},
+}
 
 
 def make(name: str, population: Population, task: TeachingTask) -> Tutor:

@@ -52,9 +52,9 @@ def gains(model: StudentModel, task: TeachingTask, latents: Latents, belief: Bel
     if task.reward.score == "post_test":
         return model.belief_gains(latents, belief)
     before = score(model, task, latents, belief)
-    changes = torch.zeros((len(before), model.n_actions), dtype=before.dtype)
+    changes = before.new_zeros((len(before), model.n_actions))
     for a in range(model.n_actions):
-        action = torch.full((len(before),), a)
+        action = torch.full((len(before),), a, device=before.device)
         p_response = model.predict(latents, belief, action)
         for r in range(model.n_responses):
             after = model.update(latents, belief, action, torch.full_like(action, r))
