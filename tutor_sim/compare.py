@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tutor_agents.plug_ins import is_plug_in
 from tutor_agents.registry import TUTORS, make_tutor
-from tutor_agents.tutor import Tutor
+from tutor_agents.tutor import CannotTeach, Tutor
 from tutor_envs.population import Population, Split
 from tutor_sim.adaptation_table import adaptation_tables, regret_table
 from tutor_sim.adapting import SUFFIX, Adapting, adaptation_notes
@@ -114,6 +114,8 @@ def compare(
 ) -> ComparisonResult:
     """Evaluate the learned and all listed tutors on the same test students.
 
+    A tutor that cannot teach this population is left out, and a note says why.
+
     Tutors are prepared for the experiment's population, whoever is taught: with another
     ``population`` every one of them meets students it was not made for, exact values do not hold,
     and no tutor counts as the optimum.
@@ -130,7 +132,7 @@ def compare(
         show: further tables to print: ``learning``, ``equity``, ``regret``.
 
     Raises:
-        ValueError: a tutor that cannot teach this population, or nothing to compare.
+        ValueError: nothing to compare.
         SaveError: a file cannot be written.
     """
     taught = population or experiment.population
@@ -150,13 +152,6 @@ def compare(
         for name, role, make, training_seed in _candidates(experiment, learned, device):
             seed_text = "" if training_seed is None else f", seed {training_seed}"
             status.update(Text(f"evaluating {name}{seed_text}"))
-            try:
-                tutor = make()
-            except ValueError as error:
-                if role is not Role.OPTIMUM:
-                    raise
-                notes.append(f"The Bayes-optimal tutor is left out: {error}")
-                continue
             teach = functools.partial(
                 evaluate,
                 population=taught,
@@ -168,7 +163,12 @@ def compare(
                 device=device,
                 delays_days=experiment.evaluation.delays_days,
             )
-            evaluation = teach(tutor)
+            try:
+                tutor = make()
+                evaluation = teach(tutor)
+            except CannotTeach as error:
+                notes.append(f"{name} is left out: {error}")
+                continue
             if role is Role.LEARNED:
                 named = functools.partial(dataclasses.replace, training_seed=training_seed)
                 evaluation = named(evaluation, tutor=name)
@@ -221,7 +221,7 @@ def check_plug_ins(experiment: Experiment, device: str) -> None:
         ValueError: one cannot be made, does not act as a tutor must, or has the name of another.
     """
     others = [spec for spec in experiment.tutors if spec.name not in experiment.learned]
-    specs = [spec for spec in others if spec.name not in TUTORS and is_plug_in(spec.name)]
+    specs = [spec for spec in others if spec.algorithm not in TUTORS and is_plug_in(spec.algorithm)]
     names = [*experiment.learned, *(spec.name for spec in others if spec not in specs)]
     for spec in specs:
         tutor = listed_tutor(experiment, spec, device)
@@ -238,16 +238,23 @@ def listed_tutor(experiment: Experiment, spec: TutorSpec, device: str) -> Tutor:
     """One of the experiment's ``tutors``, prepared for its population.
 
     Raises:
-        ValueError: it cannot teach this population.
+        CannotTeach: it cannot teach this population.
+        ValueError: a third party's tutor cannot be made, or called otherwise.
     """
-    return make_tutor(
-        spec.name,
+    tutor = make_tutor(
+        spec.algorithm,
         experiment.population,
         experiment.task,
         seed=experiment.seed,
         device=device,
         **spec.options,
     )
+    if spec.own_name is not None:
+        try:
+            tutor.name = spec.own_name  # type: ignore[misc]  # its own, before that of its class
+        except AttributeError as error:
+            raise ValueError(f"`tutors.{spec.name}` cannot be given this name: {error}") from None
+    return tutor
 
 
 class _Candidate(NamedTuple):
@@ -265,7 +272,7 @@ def _candidates(
         yield _Candidate(one.name, Role.LEARNED, one.make, one.seed)
     for spec in experiment.tutors:
         if spec.name not in experiment.learned:
-            role = Role.OPTIMUM if spec.name == BAYES else Role.BASELINE
+            role = Role.OPTIMUM if spec.algorithm == BAYES else Role.BASELINE
             make = functools.partial(listed_tutor, experiment, spec, device)
             yield _Candidate(spec.name, role, make)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from pydantic import (
 )
 
 from tutor_agents.plug_ins import HINT, entry_points, is_plug_in, tutor_class
-from tutor_agents.registry import TUTORS, check_can_teach
+from tutor_agents.registry import TUTORS
 from tutor_envs.classroom import Classroom
 from tutor_envs.doors.loading import resolve_reference
 from tutor_envs.errors import below, unknown_name
@@ -37,11 +38,22 @@ from tutor_sim.precision import MatmulPrecision
 
 
 class TutorSpec(BaseModel):
-    """A tutor to evaluate: its name in the registry and its options."""
+    """A tutor to evaluate: what it is called, what it is, and its options."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
+    algorithm: str = Field("", description="its name in the registry; like `name` if left out")
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        return {"algorithm": values["name"]} | values if "name" in values else values
+
+    @property
+    def own_name(self) -> str | None:
+        """What the experiment calls it, if not like its algorithm."""
+        return None if self.name == self.algorithm else self.name
 
 
 class EvaluationConfig(BaseModel):
@@ -74,7 +86,9 @@ def _read_tutor(value: Any, info: ValidationInfo) -> Any:
 
 
 def read_tutor(value: Any, learned: Mapping[str, Any], all_learned: bool) -> Any:
-    """``random``, or ``{mastery_threshold: {threshold: 0.9}}``.
+    """A tutor, with options or without, under a name of its own or not.
+
+    ``random``, ``{zpd: {target: 0.5}}``, or ``{easy: {algorithm: zpd, target: 0.9}}``.
 
     Args:
         value: as written under ``tutors``.
@@ -99,22 +113,41 @@ def read_tutor(value: Any, learned: Mapping[str, Any], all_learned: bool) -> Any
     if name in learned:
         if options:
             raise ValueError(f"`{name}` is set up under `learner`, and takes no options here")
-    elif name in TUTORS:
-        try:
-            TUTORS[name].parameters.model_validate(options)
-        except ValidationError as error:
-            raise below(error, name) from None
-    elif is_plug_in(name):
-        name = resolve_reference(name)
-        tutor_class(name)
+        return {"name": name}
+    if name in TUTORS or is_plug_in(name):
+        algorithm = name = resolve_reference(name)
+    elif isinstance(options, dict) and "algorithm" in options:
+        if not re.match(KEY_NAME, name):
+            raise ValueError(f"a tutor's name has letters, digits, `_` and `-`, got {name!r}")
+        algorithm = options["algorithm"]
+        algorithm = resolve_reference(algorithm) if isinstance(algorithm, str) else algorithm
+        options = {key: value for key, value in options.items() if key != "algorithm"}
     elif all_learned:
         known = {**learned, **TUTORS, **entry_points()}
         raise ValueError(f"{unknown_name('tutors', name, known)}; {HINT}")
-    return {"name": name, "options": options}
+    else:
+        return {"name": name, "options": options}
+    _check_tutor(name, algorithm, options)
+    return {"name": name, "algorithm": algorithm, "options": options}
+
+
+def _check_tutor(name: str, algorithm: Any, options: Any) -> None:
+    if algorithm in TUTORS:
+        try:
+            TUTORS[algorithm].parameters.model_validate(options)
+        except ValidationError as error:
+            raise below(error, name) from None
+    elif is_plug_in(algorithm):
+        tutor_class(algorithm)
+    else:  # a learner's name, too: it is trained under `learners`
+        known = {**TUTORS, **entry_points()}
+        raise ValueError(f"{unknown_name(f'tutors.{name}.algorithm', algorithm, known)}; {HINT}")
 
 
 def write_tutor(spec: TutorSpec) -> Any:
     """What :func:`read_tutor` reads."""
+    if spec.own_name is not None:
+        return {spec.name: {"algorithm": spec.algorithm, **spec.options}}
     return {spec.name: spec.options} if spec.options else spec.name
 
 
@@ -193,10 +226,12 @@ class Experiment(BaseModel):
         names = [tutor.name for tutor in self.tutors]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"`tutors` must name each tutor once, got `{name}` twice")
+                raise ValueError(
+                    f"`tutors` must name each tutor once, got `{name}` twice; for other settings "
+                    f"give it a name of its own: `{{my_{name}: {{algorithm: {name}, ...}}}}`"
+                )
             if name in LEARNERS and name not in self.learned:
                 raise ValueError(f"`tutors` lists `{name}`, but `learner` does not train it")
-            check_can_teach(name, self.population)
         return self
 
     def _check_learners(self) -> None:

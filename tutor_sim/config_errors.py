@@ -163,8 +163,10 @@ def _kind_below(kind: Any, key: str | int, values: dict[Any, Any]) -> Any:
         return _Learners
     if kind is _Learners or (kind is Experiment and key == "learner"):
         return learner_kind(values[key]["algorithm"]).config
-    if kind is TutorSpec and key in TUTORS:
-        return TUTORS[str(key)].parameters
+    if kind is TutorSpec:
+        algorithm = key if key in TUTORS else values[key].get("algorithm")
+        if algorithm in TUTORS:
+            return TUTORS[str(algorithm)].parameters
     for member in get_args(kind):  # a choice by `kind`, which stands in the path
         tag = getattr(member, "model_fields", {}).get("kind")
         if tag is not None and tag.default == key:

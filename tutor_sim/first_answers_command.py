@@ -142,7 +142,7 @@ def _candidates(run: Run, device: str) -> Iterator[_Candidate]:
         yield _Candidate(name, Role.LEARNED, makes)
     for spec in experiment.tutors:
         if spec.name not in experiment.learned:
-            role = Role.OPTIMUM if spec.name == BAYES else Role.BASELINE
+            role = Role.OPTIMUM if spec.algorithm == BAYES else Role.BASELINE
             make = functools.partial(listed_tutor, experiment, spec, device)
             yield _Candidate(spec.name, role, [make])
 

@@ -23,6 +23,13 @@ _THIRD_PARTY_LEARNER = {
     "properties": {"algorithm": {"type": "string", "not": {"enum": list(LEARNERS)}}},
     "required": ["algorithm"],
 }
+_NAMED_TUTOR = {
+    "type": "object",
+    "properties": {
+        "algorithm": {"anyOf": [{"enum": list(TUTORS)}, {"type": "string", "pattern": _REFERENCE}]}
+    },
+    "required": ["algorithm"],
+}
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -129,6 +136,7 @@ def _tutor(definitions: dict[str, Any]) -> dict[str, Any]:
                 }
                 for name, kind in options.items()
             ),
+            {"type": "object", "patternProperties": {KEY_NAME: _NAMED_TUTOR}, **_ONE_KEY},
         ]
     }
 

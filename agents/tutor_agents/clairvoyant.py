@@ -21,7 +21,7 @@ from torch import Tensor
 
 from tutor_agents.planning.plan_table import PlanStep
 from tutor_agents.planning.reachable import Branches, Rows, TooManyStates, best_plan
-from tutor_agents.tutor import Trial
+from tutor_agents.tutor import CannotTeach, Trial
 from tutor_envs.classroom import Classroom, Observation
 from tutor_envs.rng import Purpose, uniforms
 from tutor_envs.student import Latents
@@ -54,12 +54,12 @@ class ClairvoyantTutor:
         """The classroom whose truth and luck are known.
 
         Raises:
-            ValueError: its students cannot be taught in thought, or may leave.
+            CannotTeach: its students cannot be taught in thought, or may leave.
         """
         model, state = classroom.model, classroom.truth.state
         if not model.is_functional or model.present(state) is not None:
             reason = "students may leave" if model.is_functional else "it can only be simulated"
-            raise ValueError(f"`clairvoyant` cannot teach student model `{model.name}`: {reason}")
+            raise CannotTeach(f"`clairvoyant` cannot teach student model `{model.name}`: {reason}")
         self._classroom = classroom
 
     def begin_trial(self, trial: Trial) -> None:
@@ -101,7 +101,7 @@ class ClairvoyantTutor:
             if len(students) > 1:
                 halves = torch.split(students, -(-len(students) // 2))
                 return torch.cat([self._planned(half, observation) for half in halves], dim=1)
-            raise ValueError(
+            raise CannotTeach(
                 "`clairvoyant` is exact or nothing, and this family is too big for it: "
                 f"{error} of one student, more than `max_states` = {self._max_states:,}"
             ) from None

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tutor_agents.choice import best_legal
 from tutor_agents.planning.mixture import Histories, Mixtures
-from tutor_agents.tutor import Trial
+from tutor_agents.tutor import CannotTeach, Trial
 from tutor_agents.type_posterior import TypePosterior
 from tutor_envs.classroom import Observation
 from tutor_envs.population import FiniteTypes
@@ -56,13 +56,13 @@ class LookaheadTutor:
             device: where it computes.
 
         Raises:
-            ValueError: the tree is too big.
+            CannotTeach: the tree is too big.
         """
         n_branches = model.n_actions * model.n_responses
         depth = min(depth, task.n_trial_steps)
         n_beliefs = len(types.prior) * n_branches ** (depth - 1)
         if n_beliefs > max_beliefs:
-            raise ValueError(
+            raise CannotTeach(
                 f"`tutors.lookahead.depth` = {depth} looks at {len(types.prior)} types x "
                 f"({model.n_actions} actions x {model.n_responses} responses)^{depth - 1} = "
                 f"{n_beliefs:,} beliefs for one action of one student, more than `max_beliefs` = "

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from tutor_agents.choice import best_least_used, legal_among
 from tutor_agents.teaching_actions import Items
-from tutor_agents.tutor import Trial
+from tutor_agents.tutor import CannotTeach, Trial
 from tutor_agents.type_posterior import TypePosterior
 from tutor_agents.zpd import answer_probabilities
 from tutor_envs.classroom import Observation
@@ -70,10 +70,10 @@ class MaxInformationTutor:
         """Teach students of this model who may be of these types.
 
         Raises:
-            ValueError: Fisher's information is asked for, and the model has no ability ``theta``.
+            CannotTeach: Fisher's information is asked for, and the model has no ability ``theta``.
         """
         if information == "fisher" and "theta" not in model.begin_belief(types.latents):
-            raise ValueError(
+            raise CannotTeach(
                 "`tutors.max_information.information` must be 'types' for student model "
                 f"`{model.name}`, got 'fisher': its knowledge is not an ability `theta` (that of "
                 "`irt`, `mirt` and `zpd` is)"

@@ -22,7 +22,7 @@ from tutor_agents.planning.kernel import gain_weight, gains
 from tutor_agents.planning.mixture import Mixtures
 from tutor_agents.planning.policies import first_best
 from tutor_agents.planning.reachable import Branches, Rows, TooManyStates, best_plan
-from tutor_agents.tutor import Trial
+from tutor_agents.tutor import CannotTeach, Trial
 from tutor_envs.classroom import Classroom, Observation
 from tutor_envs.student import StudentModel
 from tutor_envs.task import TeachingTask
@@ -37,10 +37,10 @@ def check_plannable(model: StudentModel) -> None:
     """Refuse a student model whose state this oracle cannot plan with.
 
     Raises:
-        ValueError: of neither kind, see the module's text.
+        CannotTeach: of neither kind, see the module's text.
     """
     if not (model.belief_is_distribution or _follows(model)):
-        raise ValueError(
+        raise CannotTeach(
             "`oracle_plan` needs a student model whose belief is a distribution over few states "
             "(bkt, tms), or whose state follows from latents and answers (memory, irt, ...); "
             f"`{model.name}` as configured is neither. `oracle` knows as much and is greedy"
@@ -130,7 +130,7 @@ class OraclePlanTutor:
             return [(students, _Followed(self._classroom, students, self._max_states))]
         except TooManyStates as error:
             if len(kinds) == 1:
-                raise ValueError(
+                raise CannotTeach(
                     f"this family is too big for `oracle_plan`: {error} of one student, more than "
                     f"`max_states` = {self._max_states:,}"
                 ) from None
@@ -185,7 +185,7 @@ class _SeenStates:
         known = self._certain({name: value[:1] for name, value in latents.items()})
         self._mastery = model.belief_mastery(*known)
         if len(torch.unique(self._mastery, dim=0)) < self._n_states:
-            raise ValueError(
+            raise CannotTeach(
                 f"`oracle_plan` cannot tell the states of student model `{model.name}` apart by "
                 "what is mastered"
             )

@@ -36,7 +36,7 @@ from tutor_agents.schedulers.recall import MemorizeTutor, ThresholdRecallTutor
 from tutor_agents.schedulers.sm2 import SM2Tutor
 from tutor_agents.stay_until_correct import Credit, Modality, StayUntilCorrectTutor
 from tutor_agents.thompson import ThompsonTutor
-from tutor_agents.tutor import Tutor
+from tutor_agents.tutor import CannotTeach, Tutor
 from tutor_agents.type_posterior import average_type, types_of
 from tutor_agents.zpd import ZpdTutor
 from tutor_agents.zpdes import Order, ZpdesTutor
@@ -405,7 +405,7 @@ def _myopic(at: _Setting, given: TypesParameters) -> Tutor:
 
 def _bayes(at: _Setting, given: BayesParameters) -> Tutor:
     if not at.population.is_finite:
-        raise ValueError(
+        raise CannotTeach(
             f"tutor `bayes` plans exactly and needs a finite population; `{at.population.name}` "
             "has continuous latents. Leave `bayes` out, or give every latent finitely many values."
         )
@@ -635,12 +635,12 @@ def check_can_teach(name: str, population: Population) -> None:
     """Refuse a tutor that needs more of the student model than it offers.
 
     Raises:
-        ValueError: the tutor needs a belief, and the model can only be simulated. (What a third
+        CannotTeach: the tutor needs a belief, and the model can only be simulated. (What a third
             party's tutor needs is not known.)
     """
     if name in TUTORS and TUTORS[name].predicts and not population.student_model.is_functional:
         possible = ", ".join(key for key, kind in TUTORS.items() if not kind.predicts)
-        raise ValueError(
+        raise CannotTeach(
             f"tutor `{name}` predicts what a student will do, and student model "
             f"`{population.student}` can only be simulated: it has no belief; possible are "
             f"{possible} and learned tutors"

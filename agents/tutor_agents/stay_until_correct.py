@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from tutor_agents.choice import beta_variates, planned_or_next, tutor_uniforms
-from tutor_agents.tutor import Trial
+from tutor_agents.tutor import CannotTeach, Trial
 from tutor_envs.classroom import Observation
 from tutor_envs.student import CORRECT, StudentModel
 
@@ -41,13 +41,13 @@ class StayUntilCorrectTutor:
         """Teach students of this model.
 
         Raises:
-            ValueError: the actions are not the practice of each skill in each modality.
+            CannotTeach: the actions are not the practice of each skill in each modality.
         """
         self._n_skills, self._n_modalities = len(model.skills), len(model.modalities)
         practices = [(action.skill, action.modality) for action in model.actions]
         wanted = [(skill, m) for skill in model.skills for m in model.modalities]
         if practices != wanted:
-            raise ValueError(
+            raise CannotTeach(
                 "tutor `stay_until_correct` needs one practice of each skill in each modality, "
                 f"got other teaching actions with student model `{model.name}`"
             )

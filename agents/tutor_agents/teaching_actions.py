@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tutor_agents.choice import first_legal
+from tutor_agents.tutor import CannotTeach
 from tutor_envs.components import ComposedStudent
 from tutor_envs.student import CORRECT, StudentModel
 
@@ -72,7 +73,7 @@ class Curriculum:
         """Lay out the actions of this model.
 
         Raises:
-            ValueError: no action of the model teaches one of its skills; says so for ``tutor``.
+            CannotTeach: no action of the model teaches one of its skills; says so for ``tutor``.
         """
         n_skills = len(model.skills)
         skill = [
@@ -80,7 +81,7 @@ class Curriculum:
             for action in model.actions
         ]
         if max(skill) < 0:
-            raise ValueError(f"`{tutor}` needs actions that teach a skill of `{model.name}`")
+            raise CannotTeach(f"`{tutor}` needs actions that teach a skill of `{model.name}`")
         prerequisites = prerequisites_of(model)
         order = topological_order(n_skills, prerequisites)
         self.place = torch.tensor([order.index(k) for k in range(n_skills)], device=device)
@@ -132,10 +133,10 @@ class Items:
         """Lay out the actions of this model.
 
         Raises:
-            ValueError: the model's students give no right or wrong answers; says so for ``tutor``.
+            CannotTeach: the model's students give no right or wrong answers; says so for ``tutor``.
         """
         if model.n_responses <= CORRECT:
-            raise ValueError(
+            raise CannotTeach(
                 f"tutor `{tutor}` goes by right and wrong answers, and the responses of student "
                 f"model `{model.name}` are {list(model.responses)}"
             )

@@ -28,6 +28,10 @@ class Trial(NamedTuple):
     trial: int
 
 
+class CannotTeach(ValueError):
+    """A tutor of this kind cannot teach these students, or not for this task; the text says why."""
+
+
 @runtime_checkable
 class Tutor(Protocol):
     """Chooses teaching actions from observable signals alone."""

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
+from torch import Tensor
 
 from tutor_agents.oracle import OracleTutor
 from tutor_agents.random_tutor import RandomTutor
 from tutor_agents.registry import TUTORS, make_tutor
 from tutor_agents.thompson import ThompsonTutor
-from tutor_agents.tutor import Tutor
+from tutor_agents.tutor import CannotTeach, Tutor
+from tutor_envs.classroom import Observation
 from tutor_envs.population import Population
 from tutor_envs.task import Reward, TeachingTask
 from tutor_sim.compare import Learned, Training, compare
@@ -441,20 +443,45 @@ class TestCompare:
         assert "students of bandit &lt;i&gt;:changed; all tutors were made for those of" in text
         assert "<i>" not in text
 
-    def test_an_optimum_that_cannot_be_computed_is_left_out_with_its_reason(
+    def test_a_tutor_that_cannot_teach_these_students_is_left_out_with_its_reason(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse(*_: Any) -> Tutor:
-            raise ValueError("too many beliefs")
+            raise CannotTeach("too many beliefs")
 
-        kind = dataclasses.replace(TUTORS["random"], make=refuse)
-        monkeypatch.setitem(TUTORS, "bayes", kind)
-        result = compare(experiment(tutors=["random", "bayes"]), folder=tmp_path)
+        class TooLate(RandomTutor):
+            def act(self, observation: Observation) -> Tensor:
+                raise CannotTeach("too many states")
+
+        monkeypatch.setitem(TUTORS, "bayes", dataclasses.replace(TUTORS["random"], make=refuse))
+        late = dataclasses.replace(TUTORS["random"], make=lambda at, _: TooLate(at.model))
+        monkeypatch.setitem(TUTORS, "clairvoyant", late)
+        tutors = ["bayes", "random", "clairvoyant"]
+        result = compare(experiment(tutors=tutors), folder=tmp_path)
         assert [e.tutor for e in result.evaluations] == ["random"]
-        assert result.notes[0] == "The Bayes-optimal tutor is left out: too many beliefs"
-        monkeypatch.setitem(TUTORS, "myopic", kind)
-        with pytest.raises(ValueError, match="too many beliefs"):
-            compare(experiment(tutors=["myopic"]), folder=tmp_path)
+        assert result.notes[:2] == (
+            "bayes is left out: too many beliefs",
+            "clairvoyant is left out: too many states",
+        )
+        assert "too many states" in result.report.read_text()
+
+    def test_other_mistakes_of_a_tutor_are_not_hushed_up(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: Any) -> Tutor:
+            raise ValueError("a mistake")
+
+        monkeypatch.setitem(TUTORS, "bayes", dataclasses.replace(TUTORS["random"], make=refuse))
+        with pytest.raises(ValueError, match="a mistake"):
+            compare(experiment(tutors=["random", "bayes"]), folder=tmp_path)
+
+    def test_one_tutor_takes_part_twice_under_names_of_its_own(self, tmp_path: Path) -> None:
+        curious = {"algorithm": "epsilon_greedy", "epsilon": 1}
+        tutors = ["random", "epsilon_greedy", {"curious": curious}]
+        result = compare(experiment(tutors=tutors), folder=tmp_path)
+        scores = {e.tutor: e.scores for e in result.evaluations}
+        assert list(scores) == ["random", "epsilon_greedy", "curious"]
+        assert (scores["curious"] != scores["epsilon_greedy"]).any()
 
     def test_students_with_other_teaching_actions_are_refused(self, tmp_path: Path) -> None:
         other = Population.model_validate({"name": "other", "student": "memory"})

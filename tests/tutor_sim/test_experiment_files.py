@@ -44,7 +44,12 @@ def test_values_are_typed_and_the_rest_is_filled_in(experiment_file: Path) -> No
 
 
 def test_the_resolved_experiment_reads_back_equal(experiment_file: Path, case_file: Path) -> None:
-    for path in (experiment_file, case_file):
+    named = experiment_file.with_name("named.yaml")
+    tutors = (
+        "[{sure: {algorithm: mastery_threshold, threshold: 0.99}}, {chance: {algorithm: random}}]"
+    )
+    named.write_text(experiment_file.read_text().replace("[random, tally]", tutors))
+    for path in (experiment_file, case_file, named):
         experiment = load_experiment(path)
         resolved = path.with_name("resolved.yaml")
         resolved.write_text(experiment.to_yaml())
@@ -190,6 +195,31 @@ def test_a_changed_case_loses_its_values(case_file: Path, override: str) -> None
             "[{mastery_threshold: {thresholt: 1}}]",
             r":12: unknown key `tutors.0.mastery_threshold.thresholt`.*did you mean 'threshold'",
         ),
+        (
+            "[random, tally]",
+            "[random, random]",
+            r":12: `tutors` must name each tutor once, got `random` twice; .*`{my_random: {algo",
+        ),
+        (
+            "[random, tally]",
+            "[{sure: {algorithm: mastery_threshold, threshold: 2}}]",
+            r":12: `tutors.0.sure.threshold` must be <= 1, got 2",
+        ),
+        (
+            "[random, tally]",
+            "[{sure: {algorithm: mastery_threshold, thresholt: 1}}]",
+            r":12: unknown key `tutors.0.sure.thresholt`.*did you mean 'threshold'",
+        ),
+        (
+            "[random, tally]",
+            "[{sure: {algorithm: mastery_treshold}}]",
+            r":12: `tutors.0`: unknown `tutors.sure.algorithm` 'mastery_treshold'.*you mean",
+        ),
+        (
+            "[random, tally]",
+            "[{sure thing: {algorithm: random}}]",
+            r":12: `tutors.0`: a tutor's name has letters, digits, .* got 'sure thing'",
+        ),
         ("name: tiny", "name: ti/ny", r":1: `name` must match"),
         ("seed: 3", "seed: -3", r":2: `seed` must be >= 0, got -3"),
         ("name: tiny\n", "", r"`name` is missing"),
@@ -283,5 +313,7 @@ def test_the_schema_accepts_what_the_loader_accepts(experiment_file: Path, case_
         return bool(validator.is_valid(load_yaml(path).data | changes))
 
     assert valid(experiment_file)
+    assert valid(experiment_file, tutors=["random", {"easy": {"algorithm": "zpd", "target": 0.9}}])
+    assert not valid(experiment_file, tutors=[{"easy": {"target": 0.9}}])
     assert valid(case_file)
     assert not valid(experiment_file, sede=3)

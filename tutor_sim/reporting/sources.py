@@ -285,7 +285,12 @@ def _settings(experiment: Experiment, tutor: str) -> Any:
     learner = experiment.learned.get(tutor.removesuffix(SUFFIX))
     if learner is not None:
         return learner.model_dump(mode="json")
-    return next((spec.options for spec in experiment.tutors if tutor_label(spec) == tutor), {})
+    found = (
+        {"algorithm": spec.algorithm, **spec.options} if spec.own_name else spec.options
+        for spec in experiment.tutors
+        if tutor_label(spec) == tutor
+    )
+    return next(found, {})
 
 
 def _cost(line: Mapping[str, Any]) -> dict[str, float]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutor_agents.registry import check_can_teach, make_tutor
-from tutor_agents.tutor import Oracle, Tutor
+from tutor_agents.tutor import CannotTeach, Oracle, Tutor
 from tutor_envs.classroom import Classroom
 from tutor_envs.population import Population
 from tutor_sim.compare import Learned, listed_tutor, what_is_scored
@@ -148,7 +148,7 @@ def teach_elsewhere(
             dataclasses.replace(evaluation, tutor=at.name, training_seed=at.seed)
         )
 
-    for at in _made_at_home(experiment, learned, device):
+    for at in _made_at_home(experiment, learned, device, notes):
         for index in range(len(places)):
             teach(at, index)
     for index, place in enumerate(places):
@@ -180,15 +180,19 @@ def _check_task(place: Elsewhere, experiment: Experiment) -> None:
 
 
 def _made_at_home(
-    experiment: Experiment, learned: Sequence[Learned], device: str
+    experiment: Experiment, learned: Sequence[Learned], device: str, notes: list[str]
 ) -> Iterator[_Teaching]:
     """The learned tutors, and the experiment's own that are no references."""
     for one in learned:
         yield _Teaching(one.name, Role.LEARNED, one.make(), one.seed)
     for spec in experiment.tutors:
-        if spec.name in (RANDOM, BAYES, ORACLE) or spec.name in experiment.learned:
+        if spec.algorithm in (RANDOM, BAYES, ORACLE) or spec.name in experiment.learned:
             continue
-        tutor = listed_tutor(experiment, spec, device)
+        try:
+            tutor = listed_tutor(experiment, spec, device)
+        except CannotTeach as error:
+            notes.append(f"{spec.name} is left out: {error}")
+            continue
         if not isinstance(tutor, Oracle):
             yield _Teaching(tutor.name, Role.BASELINE, tutor, None)
 
@@ -208,10 +212,10 @@ def _told(
     if _can_predict(place.population):
         yield _Teaching(ORACLE, Role.ORACLE, make(ORACLE), None)
     for spec in experiment.tutors:
-        if spec.name == BAYES:
+        if spec.algorithm == BAYES:
             try:
                 yield _Teaching(BAYES, Role.OPTIMUM, make(BAYES, **spec.options), None)
-            except ValueError as error:
+            except CannotTeach as error:
                 notes.append(f"{place.name}: no Bayes-optimal tutor: {error}")
 
 

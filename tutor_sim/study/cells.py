@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from rich.console import Console
 
-from tutor_agents.tutor import Tutor
+from tutor_agents.tutor import CannotTeach, Tutor
 from tutor_envs.errors import StudentError
 from tutor_sim.checkpoint import list_checkpoints
 from tutor_sim.commands import show_training
@@ -234,23 +234,24 @@ def _run(run: Run, log: Console) -> tuple[float, str]:
         tutor = train(run, device=_DEVICE, console=log).tutor
     else:
         (spec,) = experiment.tutors
-        role = Role.OPTIMUM if spec.name == BAYES else Role.BASELINE
+        role = Role.OPTIMUM if spec.algorithm == BAYES else Role.BASELINE
         try:
             tutor = listed_tutor(experiment, spec, _DEVICE)
-        except ValueError as error:
-            if role is not Role.OPTIMUM:
-                raise
+        except CannotTeach as error:
             return float("nan"), str(error)
-    evaluation = evaluate(
-        tutor,
-        experiment.population,
-        experiment.task,
-        n_students=experiment.evaluation.n_students,
-        seed=experiment.evaluation.seed,
-        role=role,
-        device=_DEVICE,
-        delays_days=experiment.evaluation.delays_days,
-    )
+    try:
+        evaluation = evaluate(
+            tutor,
+            experiment.population,
+            experiment.task,
+            n_students=experiment.evaluation.n_students,
+            seed=experiment.evaluation.seed,
+            role=role,
+            device=_DEVICE,
+            delays_days=experiment.evaluation.delays_days,
+        )
+    except CannotTeach as error:
+        return float("nan"), str(error)
     if experiment.learner is not None:
         show_training(run, evaluation)
     controls = ComparedControls(

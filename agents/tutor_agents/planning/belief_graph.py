@@ -19,6 +19,7 @@ from torch import Tensor
 from tutor_agents.planning.level import Level, check_size, fill_impossible, row_chunks
 from tutor_agents.planning.merge import MAX_NODES, component_fingerprint, distinct
 from tutor_agents.planning.type_graph import IMPOSSIBLE, TypeGraph
+from tutor_agents.tutor import CannotTeach
 
 _WORKING_BYTES = 40
 """Bytes for each branch of a level while its children are merged."""
@@ -178,7 +179,7 @@ def build_belief_graph(
         progress: told a line about each level.
 
     Raises:
-        ValueError: the graph is too big.
+        CannotTeach: the graph is too big.
     """
     n_types, n_lesson_levels = len(types), len(types[0].levels)
     n_steps = n_lessons * n_lesson_levels
@@ -196,7 +197,7 @@ def build_belief_graph(
         held += n * (12 * n_types + 24 * known[0].n_actions) + (12 * branches if expand else 0)
         check_size(what, held + (_WORKING_BYTES * branches if expand else 0), max_bytes)
         if n > MAX_NODES:
-            raise ValueError(f"{what} has more than {MAX_NODES:,} beliefs")
+            raise CannotTeach(f"{what} has more than {MAX_NODES:,} beliefs")
         if progress is not None:
             progress(what)
         level = _fill(known, weights, nodes, expand=expand)

@@ -47,6 +47,7 @@ from tutor_agents.planning.plan_table import PlanStep, fixed_plan, plan_table, t
 from tutor_agents.planning.sequences import best_particle_sequence
 from tutor_agents.planning.thompson import Ties, thompson_value
 from tutor_agents.planning.type_graph import TypeGraph, build_type_graph
+from tutor_agents.tutor import CannotTeach
 from tutor_envs.population import FiniteTypes, Population
 from tutor_envs.student import StudentModel
 from tutor_envs.task import TeachingTask
@@ -92,7 +93,7 @@ def _check_model(model: StudentModel, types: FiniteTypes) -> None:
     }
     found = [reason for reason, holds in reasons.items() if holds]
     if found:
-        raise ValueError(
+        raise CannotTeach(
             f"the exact planner cannot plan for student model `{model.name}` as configured: "
             f"{'; '.join(found)}"
         )
@@ -349,7 +350,7 @@ class ExactPlanner:
 
     def _check_all_legal(self) -> None:
         if self.model.legal_actions(self.model.begin_belief(self.types.latents)) is not None:
-            raise ValueError(
+            raise CannotTeach(
                 "a fixed sequence of actions needs a student model whose actions are always legal"
             )
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tutor_agents.planning.level import check_size
 from tutor_agents.planning.merge import rows_fingerprint
+from tutor_agents.tutor import CannotTeach
 from tutor_envs.student import Belief, Latents, StudentModel
 from tutor_envs.task import TeachingTask
 
@@ -32,13 +33,13 @@ def score(model: StudentModel, task: TeachingTask, latents: Latents, belief: Bel
     """``(n,)`` expected value of what the task scores, now.
 
     Raises:
-        ValueError: the task's score is not a sum of expected gains.
+        CannotTeach: the task's score is not a sum of expected gains.
     """
     if task.reward.score == "post_test":
         return model.belief_post_test(latents, belief)
     if task.reward.score in ("mastery_gain", "mean_recall"):
         return model.belief_mastery(latents, belief).mean(-1)
-    raise ValueError(f"the exact planner cannot plan for `task.reward.score: {task.reward.score}`")
+    raise CannotTeach(f"the exact planner cannot plan for `task.reward.score: {task.reward.score}`")
 
 
 def start_score(model: StudentModel, task: TeachingTask, latents: Latents) -> Tensor:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tutor_agents.tutor import CannotTeach
+
 _GIB = 2**30
 DEFAULT_MAX_BYTES = 4 * _GIB
 """What a planner may hold at once, unless told otherwise."""
@@ -98,10 +100,10 @@ def check_size(what: str, n_bytes: float, max_bytes: float) -> None:
     """Refuse what does not fit.
 
     Raises:
-        ValueError: ``n_bytes`` is more than ``max_bytes``.
+        CannotTeach: ``n_bytes`` is more than ``max_bytes``.
     """
     if n_bytes > max_bytes:
-        raise ValueError(
+        raise CannotTeach(
             f"{what} needs about {n_bytes / _GIB:.2f} GiB, more than `max_bytes` = "
             f"{max_bytes / _GIB:.2f} GiB: the family is too big for exact planning; use fewer "
             "steps, types, actions or responses"

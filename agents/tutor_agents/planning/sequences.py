@@ -18,6 +18,7 @@ from torch import Tensor
 from tutor_agents.planning.merge import component_fingerprint, distinct
 from tutor_agents.planning.policies import TIE
 from tutor_agents.planning.type_graph import TypeGraph
+from tutor_agents.tutor import CannotTeach
 
 _MAX_ROWS = 2**21
 """Particles held at once in one part of the search."""
@@ -178,7 +179,7 @@ class _Search:
                 return
             self.work += s.n_rows * self.n_actions
             if self.work > _MAX_WORK:
-                raise ValueError(
+                raise CannotTeach(
                     "the search for the best fixed sequence of actions met more than "
                     f"{_MAX_WORK:.1e} particles: the family is too big for it; use fewer steps or "
                     "actions"

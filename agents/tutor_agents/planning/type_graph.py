@@ -19,6 +19,7 @@ from torch import Tensor
 from tutor_agents.planning.kernel import Kernel, MatrixKernel
 from tutor_agents.planning.level import Level, check_size, fill_impossible, row_chunks
 from tutor_agents.planning.merge import MAX_NODES, distinct
+from tutor_agents.tutor import CannotTeach
 from tutor_envs.student import Belief
 
 IMPOSSIBLE = 1e-14
@@ -182,7 +183,7 @@ def _grow(kernel: Kernel, belief: Belief, level: Level) -> Belief:
     first, inverse = distinct(keys.flatten()[possible])
     del keys
     if len(first) > MAX_NODES:
-        raise ValueError(f"a lesson step has {len(first):,} beliefs, more than {MAX_NODES:,}")
+        raise CannotTeach(f"a lesson step has {len(first):,} beliefs, more than {MAX_NODES:,}")
     child = torch.zeros(n * n_branches, dtype=torch.int32)
     child[possible] = inverse
     level.child = fill_impossible(child.view(n, n_branches), level.p_response, level.n_actions)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tutor_agents.tutor import CannotTeach
 from tutor_agents.ways import WaysInTurn
 from tutor_envs.classroom import Observation
 from tutor_envs.components.actions import stem
@@ -61,11 +62,11 @@ class Deck:
             device: where to compute.
 
         Raises:
-            ValueError: no action says what it teaches.
+            CannotTeach: no action says what it teaches.
         """
         about = [action for action in model.actions if action.skill]
         if not about:
-            raise ValueError(
+            raise CannotTeach(
                 f"tutor `{tutor}` needs teaching actions that name a skill or an item, and "
                 f"those of student model `{model.name}` name none"
             )
