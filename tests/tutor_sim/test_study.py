@@ -407,6 +407,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is(
     monkeypatch.setattr(command, "run_here", lambda *_: pytest.fail("run"))
     with pytest.raises(ValueError, match=r"^grid\.yaml: population `average`, learners\.fast: can"):
         run(file)
+    assert not Path("runs").exists()
 
 
 def test_two_commands_do_not_work_in_one_folder(file: Path) -> None:

@@ -83,13 +83,15 @@ def study_file(
         import_ray()
     study = load_study(path, overrides=overrides, short=short)
     folder = out or _ROOT / (f"{study.name}-short" if short else study.name)
-    _make_folder(folder)
+    _check_folder(folder)
+    cells = cells_of(study, folder / "cells")
+    if not all(cell.is_finished for cell in cells):
+        _check(path, study)
+    with saving(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with held_alone(folder):
-        cells = cells_of(study, folder / "cells")
         check_unchanged(cells)
         left = [cell for cell in cells if not cell.is_finished]
-        if left:
-            _check(path, study)
         atomic_write(folder / "study.yaml", study.to_yaml().encode())
         _say_what_is_left(folder, len(cells), len(left), log)
         for cell in left:
@@ -111,11 +113,9 @@ def study_file(
     return results
 
 
-def _make_folder(folder: Path) -> None:
+def _check_folder(folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "study.yaml").is_file():
         raise ValueError(f"`--out` must be a new folder or a study's, and {folder} is neither")
-    with saving(folder):
-        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _check(path: Path, study: Study) -> None:
