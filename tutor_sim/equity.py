@@ -260,7 +260,9 @@ def _outcome(group: Sequence[Evaluation], point: int) -> Array:
 
 
 def _of_groups(outcome: Array, groups: Groups) -> tuple[Estimate, ...]:
-    return tuple(mean_estimate(outcome[..., groups.member == g]) for g in range(len(groups.names)))
+    return tuple(
+        mean_estimate(outcome[..., groups.member == g], most=1) for g in range(len(groups.names))
+    )
 
 
 def _of_tutor(group: Sequence[Evaluation], groups: Groups, reference: Array | None) -> TutorEquity:

@@ -6,7 +6,8 @@ lessons of a student, so that intervals are over students (:mod:`tutor_sim.stati
 who has left counts with 0 in lessons that did not take place.
 
 Intervals of these means are t-intervals, with several seeds the closed form of the two-level
-bootstrap (:func:`tutor_sim.statistics.seed_band`): there are many of them, and they cost nothing.
+bootstrap (:func:`tutor_sim.statistics.seed_band`): there are many of them, and they cost nothing. They
+end where the measure does (a share at 0 and 1).
 
 Arrays end in the students: ``(..., n)``; K lessons of T teaching actions, S training seeds.
 """
@@ -110,8 +111,8 @@ def learning_measures(
     gains = student_gains(pre, post)
     has_room = ~np.isnan(gains).any(axis=0)
     return LearningMeasures(
-        pre_test=mean_estimate(pre.mean(axis=1)),
-        post_test=mean_estimate(post.mean(axis=1)),
+        pre_test=mean_estimate(pre.mean(axis=1), most=1),
+        post_test=mean_estimate(post.mean(axis=1), most=1),
         normalised_gain=normalised_gain(pre.mean(axis=(0, 1)), post.mean(axis=1)),
         student_gain=(
             mean_estimate(gains[:, has_room])
@@ -119,16 +120,16 @@ def learning_measures(
             else undefined("every pre-test is 1")
         ),
         n_without_room=int((~has_room).sum()),
-        mastered=mean_estimate(mastered[:, :, -1].mean(axis=1)),
+        mastered=mean_estimate(mastered[:, :, -1].mean(axis=1), most=n_skills),
         n_skills=n_skills,
         mastery_threshold=task.reward.mastery_threshold,
         time_to_mastery={
             name: time_to_mastery(mastered, math.ceil(share * n_skills))
             for name, share in SHARES.items()
         },
-        mean_recall=mean_estimate(post_test[:, :, 1:].mean(axis=(1, 2))),
+        mean_recall=mean_estimate(post_test[:, :, 1:].mean(axis=(1, 2)), most=1),
         retention={
-            f"{days:g}": mean_estimate(retained[:, i].mean(axis=1))
+            f"{days:g}": mean_estimate(retained[:, i].mean(axis=1), most=1)
             for i, days in enumerate(first.delays_days)
         },
         total_reward=mean_estimate(scores.sum(axis=-1)),
@@ -137,13 +138,16 @@ def learning_measures(
     )
 
 
-def mean_estimate(values: ArrayLike) -> Estimate:
+def mean_estimate(values: ArrayLike, *, most: float | None = None) -> Estimate:
     """Mean over students, and seeds if there are several, with its 95 % interval.
 
     Args:
         values: ``(n,)`` or ``(S, n)``.
+        most: the values lie in [0, ``most``], and so does the interval.
     """
     mean, low, high = (float(part) for part in seed_band(np.atleast_2d(values)))
+    if most is not None:
+        low, high = (float(np.clip(end, 0, most)) for end in (low, high))
     return Estimate(mean, low, high, "one student: no interval" if math.isnan(low) else "")
 
 
@@ -227,9 +231,9 @@ def time_to_mastery(mastered: NDArray[np.int16], n_needed: int) -> TimeToMastery
     reached_by = (steps[:, :, None] <= np.arange(n_steps + 1)[:, None]).mean(axis=1)
     return TimeToMastery(
         n_skills=n_needed,
-        reached=mean_estimate(np.isfinite(steps).mean(axis=1)),
+        reached=mean_estimate(np.isfinite(steps).mean(axis=1), most=1),
         median=_median(*seed_band(reached_by)),
-        restricted_mean=mean_estimate(np.minimum(steps, n_steps).mean(axis=1)),
+        restricted_mean=mean_estimate(np.minimum(steps, n_steps).mean(axis=1), most=n_steps),
     )
 
 

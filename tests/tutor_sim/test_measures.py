@@ -137,6 +137,13 @@ def test_means_have_students_t_interval() -> None:
     assert mean_estimate([0.5]).reason == "one student: no interval"
 
 
+def test_the_interval_of_a_share_ends_where_shares_do() -> None:
+    values = [1.0] * 9 + [0.9]
+    assert mean_estimate(values).high > 1
+    assert mean_estimate(values, most=1) == mean_estimate(values)._replace(high=1)
+    assert mean_estimate(np.negative(values) + 1, most=1).low == 0
+
+
 class Always:
     """The same action for everyone."""
 

@@ -205,6 +205,45 @@ class TestExports:
         wins = [row for row in pairs if row["population"] == "" and row["p_holm"] < 0.05]
         assert len(wins) == 5  # all but good and twin
 
+    def test_every_number_of_the_summaries_is_there_under_its_name(self) -> None:
+        gain = {"value": 0.5, "low": 0.4, "high": 0.6}
+        line = {
+            "tutor": "good",
+            "role": "learned",
+            "n_seeds": 3,
+            "lessons": [gain, gain | {"value": 0.55}],
+            "fraction_of_optimal": {"value": None, "low": None, "high": None, "reason": "none"},
+            "measures": {"retention": {"7": gain}},
+            "cost": None,
+        }
+        view = {
+            "kind": "style",
+            "groups": ["text", "video"],
+            "n_students": [70, 80],
+            "tutors": [
+                {"tutor": "good", "outcomes": [gain, gain], "gap": gain}
+                | {"versus_pre_test": gain, "versus_random": gain | {"reason": "near nothing"}}
+            ],
+        }
+        plain = source()
+        part = Part(**{**vars(plain.parts[0]), "summary": {"tutors": [line], "equity": [view]}})
+        found = tables(analyse(gather([source(parts=(part, plain.parts[1]))])))
+        measures = {row.pop("measure"): row for row in found["measures"].to_pylist()}
+        about = {"folder": "made", "population": "easy", "tutor": "good", "role": "learned"}
+        whole = {"value": 0.5, "low": 0.4, "high": 0.6, "reason": None}
+        assert measures == {
+            "n_seeds": about | {"value": 3.0, "low": None, "high": None, "reason": None},
+            "lessons.1": about | whole,
+            "lessons.2": about | whole | {"value": 0.55},
+            "fraction_of_optimal": about | dict.fromkeys(whole) | {"reason": "none"},
+            "measures.retention.7": about | whole,
+        }
+        groups = {row["group"]: row for row in found["equity"].to_pylist()}
+        assert list(groups) == ["text", "video", "gap", "versus_pre_test", "versus_random"]
+        assert groups["video"]["n_students"] == 80
+        assert groups["gap"]["n_students"] is None
+        assert groups["versus_random"]["reason"] == "near nothing"
+
     def test_bold_is_who_is_significantly_best(self, analysis: Analysis) -> None:
         assert sole_best(analysis, "") is None
         assert r"\textbf" not in latex(analysis)

@@ -8,8 +8,13 @@
                       of improvement
 ``profiles``          tutor, tau: share of the students
 ``costs``             population, tutor: what training and an action take
+``measures``          folder, population, tutor, measure: every number of the folder's
+                      ``summary.json`` about a tutor, by its name there: ``measures.retention.7``
+``equity``            folder, population, kind, tutor, group: outcome of a group of students, or a
+                      comparison of groups (``gap``, ``versus_pre_test``, ``versus_random``)
 ====================  ============================================================================
 
+The last two are of each folder by itself; the others bring the folders' tutors and seeds together.
 ``_low`` and ``_high`` are the ends of 95 % intervals; what is undefined is null.
 """
 
@@ -17,7 +22,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +34,7 @@ from tutor_sim.statistics import Estimate
 from tutor_sim.tables import decimals
 
 _COSTS = ("teaching_steps", "elapsed_s", "cpu_s", "us_per_action")
+_COMPARED_GROUPS = ("gap", "versus_pre_test", "versus_random")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -52,6 +58,8 @@ def tables(analysis: Analysis) -> dict[str, pa.Table]:
         "pairs": _pairs(analysis),
         "profiles": _profiles(analysis),
         "costs": _costs(analysis),
+        "measures": _measures(analysis),
+        "equity": _equity(analysis),
     }
     return {name: pa.Table.from_pylist(found) for name, found in rows.items() if found}
 
@@ -165,6 +173,71 @@ def _costs(analysis: Analysis) -> list[dict[str, Any]]:
         for tutor, line in lines.items()
         if line.taught.cost
     ]
+
+
+def _measures(analysis: Analysis) -> list[dict[str, Any]]:
+    return [
+        {
+            "folder": source.label,
+            "population": part.population,
+            "tutor": line["tutor"],
+            "role": line["role"],
+            "measure": measure,
+            **number,
+        }
+        for source in analysis.material.sources
+        for part in source.parts
+        for line in part.summary.get("tutors", ())
+        for measure, number in _numbers(line)
+    ]
+
+
+def _equity(analysis: Analysis) -> list[dict[str, Any]]:
+    rows = []
+    for source in analysis.material.sources:
+        for part in source.parts:
+            for view in part.summary.get("equity", ()):
+                sizes = dict(zip(view["groups"], view["n_students"], strict=True))
+                for line in view["tutors"]:
+                    of_groups = dict(zip(view["groups"], line["outcomes"], strict=True))
+                    compared = {name: line[name] for name in _COMPARED_GROUPS}
+                    rows += [
+                        {
+                            "folder": source.label,
+                            "population": part.population,
+                            "kind": view["kind"],
+                            "tutor": line["tutor"],
+                            "group": group,
+                            "n_students": sizes.get(group),
+                            **_written(number),
+                        }
+                        for group, number in (of_groups | compared).items()
+                    ]
+    return rows
+
+
+def _numbers(found: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Dotted name and value of every number in a part of a summary; lists count from 1."""
+    if isinstance(found, Mapping) and "value" in found:
+        yield ".".join(path), _written(found)
+    elif isinstance(found, Mapping):
+        for name, inner in found.items():
+            yield from _numbers(inner, (*path, name))
+    elif isinstance(found, list):
+        for k, inner in enumerate(found, start=1):
+            yield from _numbers(inner, (*path, str(k)))
+    elif isinstance(found, int | float):
+        yield ".".join(path), _written({"value": found})
+
+
+def _written(number: Mapping[str, Any]) -> dict[str, Any]:
+    value, low, high = (number.get(key) for key in ("value", "low", "high"))
+    return {
+        "value": None if value is None else float(value),
+        "low": low,
+        "high": high,
+        "reason": number.get("reason"),
+    }
 
 
 # -- LaTeX -----------------------------------------------------------------------------------------

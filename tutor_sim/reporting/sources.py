@@ -60,6 +60,7 @@ class Part:
         teachings: of every tutor and seed.
         costs: tutor -> ``us_per_action``, and ``teaching_steps``, ``elapsed_s`` and ``cpu_s`` of
             one training where it was trained.
+        summary: what the source's ``summary.json`` says of this population.
         notes: what the source notes about it.
     """
 
@@ -70,6 +71,7 @@ class Part:
     students: NDArray[np.int64]
     teachings: tuple[Teaching, ...]
     costs: Mapping[str, Mapping[str, float]]
+    summary: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -228,6 +230,7 @@ def _part(
         students,
         teachings,
         costs,
+        summary,
         notes,
     )
 
