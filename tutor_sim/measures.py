@@ -6,8 +6,8 @@ lessons of a student, so that intervals are over students (:mod:`tutor_sim.stati
 who has left counts with 0 in lessons that did not take place.
 
 Intervals of these means are t-intervals, with several seeds the closed form of the two-level
-bootstrap (:func:`tutor_sim.statistics.seed_band`): there are many of them, and they cost nothing. They
-end where the measure does (a share at 0 and 1).
+bootstrap (:func:`tutor_sim.statistics.seed_band`): there are many of them, and they cost nothing.
+They end where the measure does (a share at 0 and 1).
 
 Arrays end in the students: ``(..., n)``; K lessons of T teaching actions, S training seeds.
 """
