@@ -17,7 +17,7 @@ from tutor_sim.drafts import Draft, Override, check_mapping, parse_override, val
 
 
 def load_experiments(
-    path: Path,
+    path: str | Path,
     *,
     overrides: Sequence[str] = (),
     seed: int | None = None,
@@ -35,6 +35,7 @@ def load_experiments(
         ValueError: the file is not a valid experiment; one line for each fault.
         OSError: a file cannot be read.
     """
+    path = Path(path)
     changes = [parse_override(text) for text in overrides]
     if seed is not None:
         changes += [Override(("seed",), seed, "--seed"), Override(("seeds",), [], "--seed")]
@@ -48,7 +49,7 @@ def load_experiments(
 
 
 def load_experiment(
-    path: Path, *, overrides: Sequence[str] = (), seed: int | None = None
+    path: str | Path, *, overrides: Sequence[str] = (), seed: int | None = None
 ) -> Experiment:
     """The only experiment of a file; see :func:`load_experiments`."""
     experiments = load_experiments(path, overrides=overrides, seed=seed)
@@ -60,13 +61,14 @@ def load_experiment(
     return experiments[0]
 
 
-def load_population(path: Path) -> Population:
+def load_population(path: str | Path) -> Population:
     """A population file.
 
     Raises:
         ValueError: the file is not a valid population; one line for each fault.
         OSError: the file cannot be read.
     """
+    path = Path(path)
     document = load_yaml(path)
     check_mapping(document.data, str(path), "a population")
     try:

@@ -33,7 +33,7 @@ STYLES_ARE_CONTESTED = (
     "the Public Interest 9(3), 105–119)."
 )
 
-CSS = """
+_CSS = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --soft: #595959; --line: #d4d4d4;
   --paper: #ffffff; --card: #f5f6f7; --mark: #0072b2; }
 @media (prefers-color-scheme: dark) { :root { --ink: #ececec; --soft: #b3b3b3; --line: #454545;
@@ -46,7 +46,7 @@ h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .25rem; }
 h2 { font-size: 1.3rem; margin: 2.5rem 0 .75rem; }
 h3 { font-size: 1.05rem; margin: 0 0 .5rem; }
 p { max-width: 46rem; }
-.soft, figcaption, .caption { color: var(--soft); }
+.soft, figcaption, caption, .caption { color: var(--soft); }
 .finding { border-left: .3rem solid var(--mark); padding: .1rem 0 .1rem 1rem; margin: 1.25rem 0; }
 .finding p { margin: .35rem 0; }
 .finding p:first-child { font-size: 1.2rem; line-height: 1.4; }
@@ -145,12 +145,12 @@ def render(report: Report) -> str:
     return page(title, body)
 
 
-def page(title: str, body: str) -> str:
-    """A whole HTML document in the style of the report, of a title and a body in HTML."""
+def page(title: str, body: str, style: str = "") -> str:
+    """A whole HTML document in the style of the report and ``style``, of title and body in HTML."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title} – tutor-sim</title>\n<style>{CSS}</style>\n</head>\n"
+        f"<title>{title} – tutor-sim</title>\n<style>{_CSS}{style}</style>\n</head>\n"
         f"<body>{body}\n</body>\n</html>\n"
     )
 

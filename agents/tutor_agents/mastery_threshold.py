@@ -63,24 +63,21 @@ class MasteryThresholdTutor:
 
     def begin_trial(self, trial: Trial) -> None:
         """Start from the prior, with no practice yet."""
-        n = len(trial.students)
-        self._posterior.begin_trial(n)
-        n_skills, device = len(self._curriculum.place), self._posterior.device
-        self._attempts = torch.zeros((n, n_skills), dtype=torch.int64, device=device)
+        self._n_students = len(trial.students)
+        self._posterior.begin_trial(self._n_students)
+        self._curriculum.begin(self._n_students)
 
     def act(self, observation: Observation) -> Tensor:
         """The next practice of the skill in hand for each student, int64 ``(n,)``."""
         mastery, curriculum = self._posterior.mastery(), self._curriculum
-        in_hand = (mastery < self._threshold) & (self._attempts < self._max_attempts)
+        in_hand = (mastery < self._threshold) & (curriculum.practices < self._max_attempts)
         # Skills in hand come first, by the curriculum; then reviews, the least mastered first.
         key = torch.where(in_hand, curriculum.place - len(curriculum.place), mastery)
-        key = key.masked_fill(~curriculum.available(observation.legal), torch.inf)
-        skill = key.argmin(-1, keepdim=True)
-        return curriculum.practice(skill, self._attempts, observation.legal)
+        return curriculum.best(curriculum.of_actions(-key), observation.legal)
 
     def observe(self, action: Tensor, observation: Observation) -> None:
         """Count the practice and update the belief; a new lesson starts the count anew."""
-        self._attempts = self._attempts + self._curriculum.teaches[action]
+        self._curriculum.count(action)
         if observation.step == 0:
-            self._attempts = torch.zeros_like(self._attempts)
+            self._curriculum.begin(self._n_students)
         self._posterior.observe(action, observation)

@@ -28,8 +28,8 @@ from tutor_envs.classroom import Observation
 from tutor_envs.population import FiniteTypes
 from tutor_envs.student import StudentModel
 
-_NOT_READY, _REVIEW = 2**40, 2**41
-"""Larger than any count of practices times skills."""
+_NOT_READY, _REVIEW = 2**20, 2**21
+"""Larger than any count of practices times skills; beside it masteries can still be told apart."""
 
 
 class PrerequisitesFirstTutor:
@@ -65,11 +65,9 @@ class PrerequisitesFirstTutor:
 
     def begin_trial(self, trial: Trial) -> None:
         """Start from the prior, with no practice yet."""
-        n, n_skills = len(trial.students), len(self._curriculum.place)
-        self._posterior.begin_trial(n)
-        self._attempts = torch.zeros(
-            (n, n_skills), dtype=torch.int64, device=self._posterior.device
-        )
+        self._n_students = len(trial.students)
+        self._posterior.begin_trial(self._n_students)
+        self._curriculum.begin(self._n_students)
 
     def act(self, observation: Observation) -> Tensor:
         """The next practice on the fringe for each student, int64 ``(n,)``."""
@@ -78,15 +76,14 @@ class PrerequisitesFirstTutor:
         ready = ~(curriculum.requires & ~mastered.unsqueeze(1)).any(-1)
         # The fringe in a circle, by turns of `max_attempts` and within a turn by the curriculum;
         # then what is not ready, by the curriculum; then reviews, the least mastered first.
-        turn = self._attempts.div(self._max_attempts, rounding_mode="floor")
+        turn = curriculum.practices.div(self._max_attempts, rounding_mode="floor")
         unmastered = torch.where(ready, turn * n_skills, _NOT_READY) + curriculum.place
         key = torch.where(mastered, _REVIEW + mastery.double(), unmastered.double())
-        skill = key.masked_fill(~curriculum.available(observation.legal), torch.inf).argmin(-1)
-        return curriculum.practice(skill.unsqueeze(-1), self._attempts, observation.legal)
+        return curriculum.best(curriculum.of_actions(-key), observation.legal)
 
     def observe(self, action: Tensor, observation: Observation) -> None:
         """Count the practice and update the belief; a new lesson starts the count anew."""
-        self._attempts = self._attempts + self._curriculum.teaches[action]
+        self._curriculum.count(action)
         if observation.step == 0:
-            self._attempts = torch.zeros_like(self._attempts)
+            self._curriculum.begin(self._n_students)
         self._posterior.observe(action, observation)

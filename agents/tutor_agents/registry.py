@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tutor_agents.bandits import EpsilonGreedyTutor, RewardKind, ThompsonBanditTutor, Ucb1Tutor
 from tutor_agents.best_fixed import BestFixedTutor, search_sequence
@@ -259,6 +259,13 @@ class LeitnerParameters(IntervalParameters):
     intervals: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (1, 2, 4, 8, 16), min_length=1, description="boxes: interval of each box, in units"
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> LeitnerParameters:
+        other = "intervals" if self.system == "queues" else "arrival"
+        if other in self.model_fields_set:
+            raise ValueError(f"`{other}` must be left out with `system: {self.system}`")
+        return self
 
 
 class SM2Parameters(IntervalParameters):

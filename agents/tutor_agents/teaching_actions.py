@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
 
-from tutor_agents.choice import first_legal
 from tutor_agents.tutor import CannotTeach
+from tutor_agents.ways import WaysInTurn
 from tutor_envs.components import ComposedStudent
 from tutor_envs.student import CORRECT, StudentModel
 
@@ -60,13 +59,12 @@ def topological_order(n_skills: int, prerequisites: Mapping[int, Sequence[int]])
     return order
 
 
-class Curriculum:
-    """The skills in topological order, and the actions that teach each; A actions, K skills.
+class Curriculum(WaysInTurn):
+    """The skills in topological order, and the actions that teach each in turn; K skills.
 
     Attributes:
         place: int64 ``(K,)``, place of each skill in the order.
         requires: bool ``(K, K)``; row k marks the prerequisites of skill k.
-        teaches: bool ``(A, K)``, whether an action teaches a skill.
     """
 
     def __init__(self, model: StudentModel, tutor: str, device: torch.device) -> None:
@@ -82,38 +80,13 @@ class Curriculum:
         ]
         if max(skill) < 0:
             raise CannotTeach(f"`{tutor}` needs actions that teach a skill of `{model.name}`")
+        super().__init__(skill, n_skills, device=device)
         prerequisites = prerequisites_of(model)
         order = topological_order(n_skills, prerequisites)
         self.place = torch.tensor([order.index(k) for k in range(n_skills)], device=device)
         self.requires = torch.zeros(n_skills, n_skills, dtype=torch.bool, device=device)
         for k, needed in prerequisites.items():
             self.requires[k, list(needed)] = True
-        self._skill = torch.tensor(skill, device=device)
-        self._turn = torch.tensor([skill[:i].count(k) for i, k in enumerate(skill)], device=device)
-        self.teaches = self._skill.unsqueeze(-1) == torch.arange(n_skills, device=device)
-
-    def available(self, legal: Tensor | None) -> Tensor:
-        """Bool ``(n, K)`` or ``(1, K)``: skills that a legal action teaches."""
-        if legal is None:
-            return self.teaches.any(0, keepdim=True)
-        return (legal.unsqueeze(-1) & self.teaches).any(1)
-
-    def practice(self, skill: Tensor, attempts: Tensor, legal: Tensor | None) -> Tensor:
-        """The skill's actions in turn: one further with every attempt, so that none is preferred.
-
-        Args:
-            skill: int64 ``(n, 1)``.
-            attempts: int64 ``(n, K)``, practices of each skill so far.
-            legal: as in an observation.
-
-        Returns:
-            int64 ``(n,)``; where no action of the skill is legal, the first legal one.
-        """
-        n_actions = len(self._skill)
-        n_ways = self.teaches.sum(0)[skill].clamp(min=1)
-        turn = (self._turn - attempts.gather(-1, skill)).remainder(n_ways)
-        last = n_actions + torch.arange(n_actions, device=turn.device)
-        return first_legal(torch.where(self._skill == skill, turn, last), legal)
 
 
 class Items:

@@ -1,4 +1,4 @@
-"""Populations in YAML files: the reader, and the four that ship with the environments."""
+"""Populations in YAML files: the reader, and those that ship with the environments."""
 
 from __future__ import annotations
 

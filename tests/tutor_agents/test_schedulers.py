@@ -111,6 +111,8 @@ def test_a_unit_is_an_action_or_given_in_days_and_breaks_count():
         ("leitner", {"system": "piles"}, "'queues' or 'boxes', got 'piles'"),
         ("leitner", {"intervals": []}, r"`tutors.leitner.intervals` .* got \[\]"),
         ("leitner", {"intervals": [1, 0]}, r"`tutors.leitner.intervals.1` .* got 0"),
+        ("leitner", {"intervals": [1, 2]}, "`intervals` must be left out with `system: queues`"),
+        ("leitner", {"system": "boxes", "arrival": 0.5}, "`arrival` must be left out with"),
         ("sm2", {"right": 2}, "`tutors.sm2.right` .* got 2"),
         ("sm2", {"unit_days": 0}, "`tutors.sm2.unit_days` .* got 0"),
         ("fsrs", {"desired_retention": 1}, "`tutors.fsrs.desired_retention` .* got 1"),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from tutor_sim.evaluation import Role
-from tutor_sim.report import CSS, STYLES_ARE_CONTESTED
+from tutor_sim.report import STYLES_ARE_CONTESTED, page
 from tutor_sim.reporting.analysis import Analysis, Family, Line
 from tutor_sim.reporting.charts import Looks, lesson_charts, profile_chart
 from tutor_sim.reporting.glossary import definitions
@@ -40,7 +40,7 @@ def render(analysis: Analysis, title: str, exported: Sequence[str]) -> str:
     found = "".join(f"<p>{escape(text)}</p>" for text in findings(analysis))
     minded = "".join(f"<p class='soft'>{escape(text)}</p>" for text in caveats(analysis))
     own = importlib.resources.files("tutor_sim.reporting")
-    style = CSS + (own / "page.css").read_text(encoding="utf-8")
+    style = (own / "page.css").read_text(encoding="utf-8")
     script = (own / "page.js").read_text(encoding="utf-8")
     sections = [
         ("asked", "What was asked", _asked(analysis)),
@@ -60,14 +60,12 @@ def render(analysis: Analysis, title: str, exported: Sequence[str]) -> str:
     body = "".join(
         f'<section id="{key}"><h2>{head}</h2>{content}</section>' for key, head, content in shown
     )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)} – tutor-sim</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f'<header><h1>{escape(title)}</h1><nav aria-label="Contents"><ul>{contents}</ul></nav>'
-        f"</header>\n<main>{body}</main>\n<script>{script}</script>\n</body>\n</html>\n"
+    title = escape(title)
+    whole = (
+        f'<header><h1>{title}</h1><nav aria-label="Contents"><ul>{contents}</ul></nav>'
+        f"</header>\n<main>{body}</main>\n<script>{script}</script>"
     )
+    return page(title, whole, style)
 
 
 # -- sections --------------------------------------------------------------------------------------

@@ -269,7 +269,12 @@ class BeliefHead(nn.Module):
         super().__init__()
         self.shape = (model.n_actions, model.n_responses)
         self.kind = nn.Linear(hidden_size, n_types)
-        self.latents = nn.Linear(hidden_size, n_latents)
+        self.latents = (
+            nn.Linear(hidden_size, n_latents)
+            if n_latents
+            # Nothing to draw, of which torch would warn.
+            else nn.utils.skip_init(nn.Linear, hidden_size, 0)  # type: ignore[no-untyped-call]
+        )
         self.response = nn.Linear(hidden_size, model.n_actions * model.n_responses)
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
