@@ -702,12 +702,19 @@ def bench_train_(
 
 
 @app.command("list")
-def list_(what: Annotated[Kind, typer.Argument(show_default=False)]) -> None:
-    """List environments, agents or students."""
+def list_(
+    what: Annotated[Kind, typer.Argument(show_default=False)],
+    name: Annotated[
+        str | None, typer.Argument(show_default=False, help="one of them: what can be set of it")
+    ] = None,
+) -> None:
+    """List environments, agents, students or populations, or what can be set of one."""
     with _clear_errors():
-        from tutor_sim.listing import listing
+        from tutor_sim.listing import details, listing
 
-        _console().print(listing(what))
+        console = _console()
+        for part in [listing(what)] if name is None else details(what, name):
+            console.print(part, soft_wrap=what == "populations")
 
 
 @app.command()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+from pydantic import BaseModel
 from rich.table import Table
 from rich.text import Text
 
 from tutor_agents import plug_ins
 from tutor_agents.registry import TUTORS
+from tutor_envs.errors import unknown_name
 from tutor_envs.population_files import POPULATIONS, default_population
 from tutor_envs.registration import ENVIRONMENTS
 from tutor_envs.students import STUDENT_MODELS
@@ -61,16 +64,80 @@ def _first_line(kind: type) -> str:
 
 def listing(what: str) -> Table:
     """A table of the ``envs``, the ``agents``, the ``students`` or the ``populations``."""
-    lists: dict[str, Callable[[], dict[str, str]]] = {
-        "envs": environments,
-        "agents": agents,
-        "students": students,
-        "populations": populations,
-    }
-    rows = lists[what]()
+    return _table(_LISTS[what]().items())
+
+
+def details(what: str, name: str) -> Iterator[Text | Table]:
+    """What can be set of one of them: of agents and students, with defaults; a population's file.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    known = _LISTS[what]()
+    if name not in known:
+        raise ValueError(unknown_name(what, name, known))
+    if what == "populations":
+        yield Text(POPULATIONS[name].read_text(encoding="utf-8").rstrip())
+        return
+    yield Text(known[name])
+    if what == "agents":
+        yield from _set_of_agent(name)
+        return
+    student = STUDENT_MODELS[ENVIRONMENTS.get(name, name)]
+    yield Text("\nunder `population.model`:")
+    yield _options(student)
+    yield Text("\nunder `population.latents`, each a number or a distribution:")
+    specs = student().latent_specs
+    yield _table(
+        (latent, f"default {spec.default:g}, in [{spec.low:g}, {spec.high:g}]: {spec.meaning}")
+        for latent, spec in specs.items()
+    )
+
+
+def _set_of_agent(name: str) -> Iterator[Text | Table]:
+    if name in LEARNERS:
+        yield Text("\nunder `learner`:")
+        yield _options(LEARNERS[name].config)
+    elif name not in TUTORS:
+        yield Text("\nIts options are its own; see who made it.")
+    elif TUTORS[name].parameters.model_fields:
+        yield Text(f"\nunder `tutors`, as `{name}: {{...}}`:")
+        yield _options(TUTORS[name].parameters)
+
+
+def _options(settings: type[BaseModel]) -> Table:
+    rows = []
+    for name, field in settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            default = default.model_dump(mode="json")
+        bounds = [text for part in field.metadata if (text := _bound(part))]
+        said = [f"default {'none' if default is None else default}", *bounds]
+        rows.append(
+            (name, ", ".join(said) + (f": {field.description}" if field.description else ""))
+        )
+    return _table(rows)
+
+
+def _bound(constraint: Any) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    return next(
+        (f"{s} {getattr(constraint, k)}" for k, s in signs.items() if hasattr(constraint, k)), ""
+    )
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column()
-    for name, text in rows.items():
+    for name, text in rows:
         table.add_row(name, Text(text))
     return table
+
+
+_LISTS: dict[str, Callable[[], dict[str, str]]] = {
+    "envs": environments,
+    "agents": agents,
+    "students": students,
+    "populations": populations,
+}

@@ -147,6 +147,23 @@ def test_lists(what: str) -> None:
     assert expected[what] in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("what", "name", "shown"),
+    [
+        ("agents", "zpd", "target default 0.85, > 0, < 1: rate of success to aim at"),
+        ("agents", "rl2", "total_steps default 1000000, ≥ 1"),
+        ("agents", "random", "uniform"),
+        ("students", "bkt", "p_slip default 0.1, in [0, 1]: P(wrong answer) when mastered"),
+        ("envs", "tutor_sim/BKT-v0", "n_skills default 3, ≥ 1"),
+        ("populations", "style_effect", "name: style_effect"),
+    ],
+)
+def test_lists_what_can_be_set(what: str, name: str, shown: str) -> None:
+    result = tutor_sim("list", what, name)
+    assert result.exit_code == 0, result.output
+    assert shown in " ".join(result.stdout.split())
+
+
 def test_schema_is_json() -> None:
     assert "$defs" in json.loads(tutor_sim("schema").stdout)
 
@@ -165,6 +182,7 @@ def test_schema_is_json() -> None:
         (["train", "tiny.yaml", "--runs", "tiny.yaml/x"], 1, "error: cannot write tiny.yaml/x: No"),
         (["train"], 2, "Missing argument"),
         (["list", "things"], 2, "'things'"),
+        (["list", "agents", "zdp"], 2, "error: unknown `agents` 'zdp'; allowed: "),
     ],
 )
 def test_bad_input_gets_one_message(
