@@ -353,14 +353,17 @@ def test_ctrl_c_between_trainings(file: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 # -- what goes wrong -------------------------------------------------------------------------------
-def test_an_optimum_that_cannot_be_planned_is_left_out(file: Path) -> None:
+def test_an_optimum_that_cannot_be_planned_is_left_out_and_not_tried_again(file: Path) -> None:
     log = Console(file=io.StringIO())
     for _ in range(2):
         results = run(file, "tutors=[random, bayes]", "seeds=[0]", "learners={}", log=log)
     for result in results.values():
         assert [evaluation.tutor for evaluation in result.evaluations] == ["random"]
         assert result.notes[0].startswith("bayes is left out: tutor `bayes` plans exactly")
-    assert log.file.getvalue().count("weak / bayes / seed 0: left out") == 2  # type: ignore[attr-defined]
+    assert log.file.getvalue().count("weak / bayes / seed 0: left out") == 1  # type: ignore[attr-defined]
+    Path("runs/grid/cells/weak/bayes-0/left_out.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"left_out\.json: damaged: .*delete it"):
+        run(file, "tutors=[random, bayes]", "seeds=[0]", "learners={}")
 
 
 def test_tutors_of_third_parties_take_part(file: Path) -> None:

@@ -1,7 +1,8 @@
 """The cells of a study: one tutor with one population and one seed, each in a run folder.
 
 A learner's cell is a run folder like that of ``tutor-sim train``. A finished cell has the file
-``evaluation.safetensors`` with the fingerprint of what it was to do, and is not run again.
+``evaluation.safetensors`` with the fingerprint of what it was to do, or ``left_out.json`` where its
+tutor cannot teach the population, and is not run again.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from tutor_sim.summary import BAYES
 from tutor_sim.training import train
 
 EVALUATION_FILE = "evaluation.safetensors"
+LEFT_OUT_FILE = "left_out.json"
 CONTROLS_FILE = "null_controls.json"
 _DEVICE = "cpu"
 _LISTED = 3
@@ -71,12 +73,32 @@ class Cell:
 
     @property
     def is_finished(self) -> bool:
-        """It was run as it is now.
+        """It was run as it is now, or its tutor is left out.
 
         Raises:
             ValueError: its result is damaged.
         """
-        return stored_fingerprint(self.result) == fingerprint(self.experiment)
+        found = stored_fingerprint(self.result) == fingerprint(self.experiment)
+        return found or bool(self.left_out)
+
+    @property
+    def left_out(self) -> str:
+        """Why its tutor cannot teach this population, as was found out before; empty: it can.
+
+        Raises:
+            ValueError: what was found out is damaged.
+        """
+        path = self.folder / LEFT_OUT_FILE
+        if not path.is_file():
+            return ""
+        try:
+            found = json.loads(path.read_bytes())
+            own = found["fingerprint"] == fingerprint(self.experiment)
+            return str(found["reason"]) if own else ""
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}: damaged: {error!r}; delete it, and it is made again"
+            ) from error
 
 
 class Outcome(NamedTuple):
@@ -85,7 +107,7 @@ class Outcome(NamedTuple):
     Attributes:
         score: mean score over students and lessons; nan where there is none.
         elapsed_s: seconds that it took this time.
-        left_out: why the tutor cannot be prepared for this population, if so.
+        left_out: why the tutor cannot teach this population, if so.
         fault: what the user, or who keeps the disk, has to mend.
     """
 
@@ -217,16 +239,20 @@ def run_cell(folder: Path, log: Console) -> Outcome:
     started_s = time.monotonic()
     torch.set_num_threads(1)
     try:
-        score, left_out = _run(Run.open(folder), log)
+        score = _run(Run.open(folder), log)
+    except CannotTeach as error:
+        found = {"fingerprint": fingerprint(Run.open(folder).experiment), "reason": str(error)}
+        atomic_write(folder / LEFT_OUT_FILE, (json.dumps(found, indent=1) + "\n").encode())
+        return Outcome(float("nan"), time.monotonic() - started_s, str(error))
     except (OSError, ValueError, StudentError) as error:
         if isinstance(error, ValueError) and not raised_by_us(error):
             raise
         return Outcome(float("nan"), time.monotonic() - started_s, fault=error)
-    return Outcome(score, time.monotonic() - started_s, left_out)
+    return Outcome(score, time.monotonic() - started_s)
 
 
-def _run(run: Run, log: Console) -> tuple[float, str]:
-    """The score, and why there is none."""
+def _run(run: Run, log: Console) -> float:
+    """The score."""
     experiment = run.experiment
     tutor: Tutor
     if experiment.learner is not None:
@@ -235,23 +261,17 @@ def _run(run: Run, log: Console) -> tuple[float, str]:
     else:
         (spec,) = experiment.tutors
         role = Role.OPTIMUM if spec.algorithm == BAYES else Role.BASELINE
-        try:
-            tutor = listed_tutor(experiment, spec, _DEVICE)
-        except CannotTeach as error:
-            return float("nan"), str(error)
-    try:
-        evaluation = evaluate(
-            tutor,
-            experiment.population,
-            experiment.task,
-            n_students=experiment.evaluation.n_students,
-            seed=experiment.evaluation.seed,
-            role=role,
-            device=_DEVICE,
-            delays_days=experiment.evaluation.delays_days,
-        )
-    except CannotTeach as error:
-        return float("nan"), str(error)
+        tutor = listed_tutor(experiment, spec, _DEVICE)
+    evaluation = evaluate(
+        tutor,
+        experiment.population,
+        experiment.task,
+        n_students=experiment.evaluation.n_students,
+        seed=experiment.evaluation.seed,
+        role=role,
+        device=_DEVICE,
+        delays_days=experiment.evaluation.delays_days,
+    )
     if experiment.learner is not None:
         show_training(run, evaluation)
     controls = ComparedControls(
@@ -262,4 +282,4 @@ def _run(run: Run, log: Console) -> tuple[float, str]:
         text = json.dumps(controls_to_json(controls.of_others), indent=1, allow_nan=False) + "\n"
         atomic_write(run.folder / CONTROLS_FILE, text.encode())
     save_evaluation(run.folder / EVALUATION_FILE, evaluation, fingerprint(experiment))
-    return evaluation.score, ""
+    return evaluation.score

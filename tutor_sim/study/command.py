@@ -96,11 +96,9 @@ def study_file(
         _say_what_is_left(folder, len(cells), len(left), log)
         for cell in left:
             prepare(cell)
-        left_out = _run(left, len(cells), n_workers, on_ray, log)
+        _run(left, len(cells), n_workers, on_ray, log)
         results = {
-            name: summarise_cells(
-                study, name, [cell for cell in cells if cell.population == name], left_out
-            )
+            name: summarise_cells(study, name, [cell for cell in cells if cell.population == name])
             for name in study.populations
         }
         write_study_results(folder, results)
@@ -132,11 +130,8 @@ def _say_what_is_left(folder: Path, n_cells: int, n_left: int, log: Console) -> 
     log.print(Text(f"{n_cells} cells{finished}"))
 
 
-def _run(
-    left: Sequence[Cell], n_cells: int, n_workers: int, on_ray: bool, log: Console
-) -> dict[Cell, str]:
-    """Run the cells that are left; those that no tutor can be prepared for, and why."""
-    left_out = {}
+def _run(left: Sequence[Cell], n_cells: int, n_workers: int, on_ray: bool, log: Console) -> None:
+    """Run the cells that are left."""
     n_finished = n_cells - len(left)
     runs = _runs([cell.folder for cell in left], n_workers, on_ray, log)
     try:
@@ -147,8 +142,6 @@ def _run(
                     log.print(Text(f"{cell}: failed"))
                     raise outcome.fault
                 n_finished += 1
-                if outcome.left_out:
-                    left_out[cell] = outcome.left_out
                 _say_finished(cell, outcome, f"[{n_finished}/{n_cells}]", log)
     except Interrupted as stop:
         raise Interrupted(
@@ -162,7 +155,6 @@ def _run(
         raise LostProcess(
             f"{lost} {n_finished} of {n_cells} cells are finished. {_AGAIN}"
         ) from None
-    return left_out
 
 
 def _runs(

@@ -53,22 +53,20 @@ class PopulationResult:
     controls: tuple[Control, ...] = ()
 
 
-def summarise_cells(
-    study: Study, population: str, cells: Sequence[Cell], left_out: Mapping[Cell, str]
-) -> PopulationResult:
+def summarise_cells(study: Study, population: str, cells: Sequence[Cell]) -> PopulationResult:
     """Read the finished cells of one population and compare its tutors.
 
     Args:
         study: the study.
         population: its name.
         cells: all of it.
-        left_out: those whose tutor cannot be prepared, and why.
 
     Raises:
         ValueError: no tutor is left, or a result is damaged.
     """
-    finished = [cell for cell in cells if cell not in left_out]
-    reasons = [f"{cell.tutor} is left out: {left_out[cell]}" for cell in cells if cell in left_out]
+    left_out = {cell: cell.left_out for cell in cells}
+    finished = [cell for cell, reason in left_out.items() if not reason]
+    reasons = [f"{c.tutor} is left out: {reason}" for c, reason in left_out.items() if reason]
     if not finished:
         raise ValueError(f"population `{population}` has no tutor: {reasons[0]}")
     evaluations = tuple(_labelled(cell) for cell in finished)
