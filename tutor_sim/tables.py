@@ -192,7 +192,9 @@ def results_table(
     wanted = columns(summary)
     if metrics is not None:
         found = metric_columns(summary)
-        wanted = [_TUTOR, *(found[name] for name in metrics if name in found)]
+        # In their order: where there is no room, the last ones go first.
+        named = [found[name] for name in metrics if name in found]
+        wanted = [_TUTOR, *(column._replace(priority=k) for k, column in enumerate(named))]
     shown, left_out = fitting(wanted, summary, width)
     return make_table(shown, summary, title, _caption(summary, shown, left_out))
 

@@ -185,9 +185,36 @@ class TestSources:
 class TestWords:
     def test_findings_claim_what_the_tests_say(self, analysis: Analysis) -> None:
         first, *_ = findings(analysis)
-        assert "is better than random and bad; it cannot be told apart from" in first
+        best, other = analysis.families[0].tutors[:2]
+        assert {best, other} == {"good", "twin"}
+        said = f"It cannot be told apart from {other}; it is better than random and bad"
+        assert said in first
         assert "corrected for all 6 pairs" in first
         assert any("trained 3 times" in text for text in caveats(analysis))
+
+    def test_many_who_are_beaten_are_counted(self) -> None:
+        many = {f"poor-{k}": -0.5 for k in range(9)}
+        found = analyse(gather([source(levels=LEVELS | many)]))
+        assert "it is better than 11 of the others" in findings(found)[0]
+
+    def test_several_oracles_are_said_to_be_several(self) -> None:
+        plain = source()
+        parts = [
+            Part(
+                **{
+                    **vars(part),
+                    "teachings": tuple(
+                        Teaching(**{**vars(t), "tutor": name if t.tutor == "oracle" else t.tutor})
+                        for t in part.teachings
+                    ),
+                }
+            )
+            for name, part in zip(("oracle", "seer"), plain.parts, strict=True)
+        ]
+        found = analyse(gather([source(parts=tuple(parts))]))
+        assert found.references == {"easy": "oracle", "hard": "seer"}
+        assert "1 the best oracle of each population" in findings(found)[0]
+        assert any("(oracle with easy; seer with hard)" in text for text in caveats(found))
 
     def test_one_seed_is_said_to_be_one(self) -> None:
         found = analyse(gather([source(seeds=(0,))]))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tutor_agents.registry import TUTORS
 from tutor_agents.tutor import Oracle, Tutor
 from tutor_envs.population import Population
 from tutor_envs.task import TeachingTask
 from tutor_sim.controls.run import Control, NullControls
 from tutor_sim.evaluation import Evaluation, Role
 from tutor_sim.summary import BAYES
+
+_OUR_PACKAGE = "tutor_agents"
 
 
 class ComparedControls:
@@ -30,7 +31,8 @@ class ComparedControls:
         name, role = evaluation.tutor, evaluation.role
         if isinstance(tutor, Oracle) or role is Role.OPTIMUM or name in (BAYES, *self._found):
             return
-        if role is Role.LEARNED or name not in TUTORS:
+        ours = type(tutor).__module__.partition(".")[0] == _OUR_PACKAGE
+        if role is Role.LEARNED or not ours:
             self._found[name] = self._controls.of(tutor, name)
         elif self._best is None or evaluation.score > self._best[1].score:
             self._best = tutor, evaluation

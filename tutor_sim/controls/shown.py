@@ -13,6 +13,9 @@ from rich.text import Text
 from tutor_sim.controls.run import MAX_STANDARD_ERRORS, MEANINGS, N_STUDENTS, Control
 from tutor_sim.statistics import Estimate
 
+_NAMED = 8
+"""Tutors that the line names at most."""
+
 
 def failures(controls: Sequence[Control]) -> list[str]:
     """One loud sentence for each control that failed."""
@@ -29,7 +32,10 @@ def control_line(controls: Sequence[Control]) -> str:
     """``Null controls: passed (3 of 3; rl2, 300 students).``, and what could not be tried."""
     tried = [control for control in controls if control.defined]
     n_passed = sum(control.passed for control in tried)
-    tutors = ", ".join(dict.fromkeys(control.tutor for control in controls))
+    names = list(dict.fromkeys(control.tutor for control in controls))
+    tutors = ", ".join(names[:_NAMED])
+    if len(names) > _NAMED:
+        tutors += f" and {len(names) - _NAMED} more"
     verdict = "passed" if n_passed == len(tried) else "FAILED"
     reasons = {
         control.name: control.difference.reason for control in controls if not control.defined

@@ -137,6 +137,7 @@ class Analysis:
         tutors: who taught, the best first, with roles.
         lines: population -> tutor -> numbers.
         reference: role of the tutor that is 1 on the normalised scale; None: there is none.
+        references: population -> that tutor: of several oracles the best.
         scaled: populations that have a normalised scale.
         families: of each population; with several populations, first that of their mean.
         aggregates: tutor -> over all populations of ``scaled``.
@@ -150,6 +151,7 @@ class Analysis:
     tutors: Mapping[str, Role]
     lines: Mapping[str, Mapping[str, Line]]
     reference: Role | None
+    references: Mapping[str, str]
     scaled: tuple[str, ...]
     families: tuple[Family, ...]
     aggregates: Mapping[str, Aggregate]
@@ -200,6 +202,7 @@ def analyse(material: Material) -> Analysis:
         _ordered(groups, lines, aggregates, ranked),
         lines,
         reference,
+        {g.population: _best_of(g, reference) for g in scaled if reference},
         tuple(g.population for g in scaled),
         _families(groups, z, competitors),
         aggregates,
@@ -224,11 +227,15 @@ def _ends(group: Group, role: Role | None) -> tuple[Array, Array] | None:
     if role is None or RANDOM not in group.tutors:
         return None
     low = group.tutors[RANDOM].scores
-    high = max(
-        (t.scores for t in group.tutors.values() if t.role is role), key=lambda s: float(s.mean())
-    )
+    high = group.tutors[_best_of(group, role)].scores
     spans = difference([high], [low]).estimate.low > 0
     return (low, high) if spans else None
+
+
+def _best_of(group: Group, role: Role) -> str:
+    """Of the tutors of a role the one with the highest mean; of equals the first."""
+    means = {name: float(t.scores.mean()) for name, t in group.tutors.items() if t.role is role}
+    return max(means, key=lambda name: round(means[name], 9))
 
 
 def _scale_notes(groups: Sequence[Group], role: Role | None, scaled: Sequence[Group]) -> list[str]:

@@ -21,6 +21,8 @@ from tutor_sim.evaluation import Role
 from tutor_sim.reporting.analysis import Analysis, Curve
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_CROWDED = 10
+"""With more tutors, only learned ones have bands."""
 _COLUMNS = 3
 """Panels beside each other."""
 _PANEL_HEIGHT_IN = 2.5
@@ -39,6 +41,9 @@ class Looks:
         self.styles = line_styles(tutors)
         fair = sorted(t for t, role in tutors.items() if role is not Role.ORACLE)
         self.markers = {t: _MARKERS[k % len(_MARKERS)] for k, t in enumerate(fair)}
+        self.is_crowded = len(tutors) > _CROWDED
+        learned = {t for t, role in tutors.items() if role is Role.LEARNED}
+        self.banded = learned if self.is_crowded else set(tutors)
 
     def number(self, tutor: str) -> int:
         """What the page's script knows the tutor by."""
@@ -124,8 +129,9 @@ def _draw(axes: Axes, x: ArrayLike, curve: Curve, tutor: str, looks: Looks, *, e
     value, low, high = curve
     style = looks.styles[tutor]
     gid = f"tutor-{looks.number(tutor)}"
-    band = axes.fill_between(np.asarray(x), low, high, color=style.color, alpha=0.13, linewidth=0)
-    band.set_gid(f"{gid}-band")
+    if tutor in looks.banded:
+        band = axes.fill_between(x, low, high, color=style.color, alpha=0.13, linewidth=0)
+        band.set_gid(f"{gid}-band")
     first = looks.number(tutor) % every
     (line,) = axes.plot(
         np.asarray(x),

@@ -15,8 +15,8 @@ def definitions() -> list[tuple[str, str]]:
         (
             "normalised score",
             "(V − V_random) / (V_reference − V_random), with the same students: 0 is the random "
-            "tutor, 1 the Bayes-optimal tutor where every population has one, else the oracle, "
-            "which knows what no tutor can.",
+            "tutor, 1 the Bayes-optimal tutor where every population has one, else the oracle (of "
+            "several the best), which knows what no tutor can.",
         ),
         (
             "mean (over populations)",

@@ -17,13 +17,15 @@ from tutor_sim.reporting.analysis import Analysis, Family, Line
 from tutor_sim.reporting.charts import Looks, lesson_charts, profile_chart
 from tutor_sim.reporting.glossary import definitions
 from tutor_sim.reporting.material import Group
-from tutor_sim.reporting.words import REFERENCE_NAMES, caveats, findings, interval
+from tutor_sim.reporting.words import caveats, findings, interval, reference_name
 from tutor_sim.statistics import Estimate
 from tutor_sim.tables import decimals, interval_text
 
 BEST, AS_GOOD = "▲", "≈"
 """Marks of the tutor with the highest mean, and of those that cannot be told apart from it."""
 _NOTHING = "–"
+_STACKED, _DENSE = 6, 12
+"""With more columns, intervals stand below their numbers; with more tutors, they are pointed at."""
 _ROUNDING = 1e-9
 _STYLE_LATENTS = ("style_strength", "responsiveness")
 
@@ -118,19 +120,19 @@ def _overview(analysis: Analysis, looks: Looks) -> str:
                 _heat_cell(analysis, name, tutor, line) if line else f"<td>{_NOTHING}</td>"
             )
         rows.append(f'<tr class="{role}">{"".join(cells)}</tr>')
-    reference = REFERENCE_NAMES[analysis.reference] if analysis.reference else "the best tutor"
     caption = (
         f"Mean score with its 95 % interval. Colour: blue from the random tutor (pale) to "
-        f"{reference} (dark), orange below random. {BEST} highest mean of the tutors that read "
-        f"nothing hidden; {AS_GOOD} cannot be told apart from it (paired t-tests, Holm's "
-        "correction over all pairs of the column): intervals may overlap and the tutors still be "
-        "told apart, as they taught the same students. † reads what is hidden."
+        f"{reference_name(analysis)} (dark), orange below random. {BEST} highest mean of the "
+        f"tutors that read nothing hidden; {AS_GOOD} cannot be told apart from it (paired t-tests, "
+        "Holm's correction over all pairs of the column): intervals may overlap and the tutors "
+        "still be told apart, as they taught the same students. † reads what is hidden."
     )
     if over_all:
         caption += (
             " Mean and IQM: normalised score over populations, 0 the random tutor, 1 the reference."
         )
-    table = _html_table("overview", caption, heads, rows, classes="heat")
+    classes = "heat stacked" if len(heads) > _STACKED else "heat"
+    table = _html_table("overview", caption, heads, rows, classes=classes)
     return table + '<p class="detail soft" aria-live="polite" id="detail">&nbsp;</p>'
 
 
@@ -155,7 +157,7 @@ def _heat_cell(analysis: Analysis, population: str, tutor: str, line: Line) -> s
     detail = _detail(analysis, population, tutor, line, places)
     return (
         f'<td class="{_shade(position)}" data-value="{line.score.value:.6g}" tabindex="0" '
-        f'data-detail="{escape(detail)}">{_cell_text(line.score, places)}{mark}</td>'
+        f'data-detail="{escape(detail)}">{_cell_text(line.score, places, mark)}</td>'
     )
 
 
@@ -182,14 +184,14 @@ def _aggregate_cells(analysis: Analysis, tutor: str) -> list[str]:
     for estimate, mark in ((found.mean, _mark(analysis, "", tutor)), (found.iqm, "")):
         cells.append(
             f'<td class="over {_shade(estimate.value)}" data-value="{estimate.value:.6g}">'
-            f"{_cell_text(estimate, analysis.aggregate_decimals)}{mark}</td>"
+            f"{_cell_text(estimate, analysis.aggregate_decimals, mark)}</td>"
         )
     return cells
 
 
-def _cell_text(estimate: Estimate, places: int) -> str:
+def _cell_text(estimate: Estimate, places: int, mark: str) -> str:
     value, low, high = (f"{part:z.{places}f}" for part in estimate[:3])
-    return f"<b>{value}</b> <small>[{low}, {high}]</small>"
+    return f"<b>{value}</b>{mark} <small>[{low}, {high}]</small>"
 
 
 def _mark(analysis: Analysis, population: str, tutor: str) -> str:
@@ -215,11 +217,16 @@ def _profiles(analysis: Analysis, looks: Looks) -> str:
         return ""
     caption = (
         "Share of the students (mean over populations and seeds) whose own normalised score is at "
-        "least τ, with pointwise 95 % bands. A line above another is better at that level; lines "
-        "that cross trade students who do well against students who do badly. The score of one "
-        "student is drawn with luck, so it can lie below 0 and above 1, for the reference, too."
+        f"least τ, with pointwise 95 % bands{_banded(looks)}. A line above another is better at "
+        "that level; lines that cross trade students who do well against students who do badly. "
+        "The score of one student is drawn with luck, so it can lie below 0 and above 1, for the "
+        "reference, too."
     )
     return _figure(profile_chart(analysis, looks), caption, analysis.profiles, analysis, looks)
+
+
+def _banded(looks: Looks) -> str:
+    return " (of learned tutors alone, lest they hide each other)" if looks.is_crowded else ""
 
 
 def _pairs(analysis: Analysis) -> str:
@@ -257,7 +264,7 @@ def _improvement_matrix(family: Family) -> str:
             )
             cells.append(
                 f'<td class="{kind}" tabindex="0" data-detail="{escape(detail)}">'
-                f"{_cell_text(found, 2)} {sign}</td>"
+                f"{_cell_text(found, 2, f' {sign}')}</td>"
             )
         rows.append(f"<tr>{''.join(cells)}</tr>")
     caption = (
@@ -266,7 +273,12 @@ def _improvement_matrix(family: Family) -> str:
         f"The signs are about mean scores: {BEST} significantly higher, ▽ lower, {AS_GOOD} not "
         f"told apart, after Holm's correction over the {len(family.pairs)} pairs."
     )
-    return _html_table("improvement", caption, ["", *family.tutors], rows, sortable=False)
+    dense = len(family.tutors) > _DENSE
+    if dense:
+        caption += " Point at a cell for its interval."
+    heads = ["", *family.tutors]
+    classes = "dense" if dense else ""
+    return _html_table("improvement", caption, heads, rows, classes=classes, sortable=False)
 
 
 def _differences(family: Family) -> str:
@@ -320,8 +332,9 @@ def _adaptation(analysis: Analysis, looks: Looks) -> str:
     if not several:
         return ""
     caption = (
-        "Mean score of each lesson with the same student, each on a new topic, with 95 % bands. A "
-        "tutor that gets to know its student rises; one that only knows the population stays level."
+        "Mean score of each lesson with the same student, each on a new topic, with 95 % bands"
+        f"{_banded(looks)}. A tutor that gets to know its student rises; one that only knows the "
+        "population stays level."
     )
     taught = [tutor for lines in several.values() for tutor in lines]
     chart = _figure(lesson_charts(analysis, looks), caption, taught, analysis, looks)

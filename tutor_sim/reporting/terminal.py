@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tutor_sim.evaluation import Role
 from tutor_sim.reporting.analysis import Analysis, Family
-from tutor_sim.reporting.words import REFERENCE_NAMES
+from tutor_sim.reporting.words import reference_name, some
 from tutor_sim.tables import decimals, interval_text
 
 _NOTHING = "–"
@@ -39,7 +39,7 @@ def overview_table(analysis: Analysis, width: int) -> Group:
     if "mean [95 %]" in shown and analysis.reference is not None:
         caption += (
             "; mean and IQM: normalised over populations, 0 random, 1 "
-            f"{REFERENCE_NAMES[analysis.reference]}, [95 % interval]"
+            f"{reference_name(analysis)}, [95 % interval]"
         )
     if Role.ORACLE in analysis.tutors.values():
         caption += "; † reads what is hidden"
@@ -93,7 +93,7 @@ def wins_table(analysis: Analysis) -> Group:
         table.add_row(
             Text(family.population or "all populations"),
             Text(best),
-            Text(", ".join(family.beaten_by(best)) or _NOTHING),
+            Text(some(family.beaten_by(best)) or _NOTHING),
             Text(", ".join(family.as_good_as_best()) or _NOTHING),
         )
     caption = "Paired t-tests, Holm's correction over all pairs of a line's tutors; no oracles."

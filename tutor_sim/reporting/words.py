@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tutor_sim.evaluation import Role
 from tutor_sim.reporting.analysis import Analysis, Family
 from tutor_sim.statistics import Estimate
 
-REFERENCE_NAMES = {Role.OPTIMUM: "the Bayes-optimal tutor", Role.ORACLE: "the oracle"}
+_NAMED = 6
+"""Tutors that a sentence names at most of those that are better or worse."""
+
+
+def reference_name(analysis: Analysis) -> str:
+    """Who is 1 on the normalised scale, in words."""
+    if analysis.reference is None:
+        return "the best tutor"
+    if analysis.reference is Role.OPTIMUM:
+        return "the Bayes-optimal tutor"
+    several = len(set(analysis.references.values())) > 1
+    return "the best oracle of each population" if several else "the oracle"
 
 
 def findings(analysis: Analysis) -> list[str]:
@@ -45,6 +56,13 @@ def caveats(analysis: Analysis) -> list[str]:
             f"Learned tutors were trained {min(n_seeds)} times. Intervals allow for that, which "
             "makes them wide where trainings differ; more seeds would narrow them."
         )
+    of_oracle = _by_value(analysis.references)
+    if analysis.reference is Role.ORACLE and len(of_oracle) > 1:
+        who = "; ".join(f"{oracle} with {listed(where)}" for oracle, where in of_oracle.items())
+        found.append(
+            f"The best oracle is not the same one everywhere ({who}), and oracles know more or "
+            "less: half the way to one is not half the way to another."
+        )
     if any(len(family.tutors) > 2 for family in analysis.families):
         found.append(
             "The best tutor is chosen by the very scores it is shown with, which flatters it a "
@@ -55,13 +73,11 @@ def caveats(analysis: Analysis) -> list[str]:
 
 def _over_populations(analysis: Analysis, family: Family) -> str:
     best = family.tutors[0]
-    assert analysis.reference is not None
-    reference = REFERENCE_NAMES[analysis.reference]
     mean = analysis.aggregates[best].mean
     return (
         f"Over {_populations(analysis)}, {best} has the highest normalised score of the tutors "
         f"that read nothing hidden: {interval(mean)}, where 0 is the random tutor and 1 "
-        f"{reference}. {_beats(family)}"
+        f"{reference_name(analysis)}. {_beats(family)}"
     )
 
 
@@ -77,7 +93,7 @@ def _best_learned(analysis: Analysis, family: Family) -> list[str]:
             pair = family.pair(subject, other)
             what = "better than" if pair.x == subject else "worse than"
             apart[what if pair.is_significant else "not told apart from"].append(other)
-    said = "; ".join(f"{what} {listed(whom)}" for what, whom in apart.items() if whom)
+    said = "; ".join(f"{what} {some(whom)}" for what, whom in apart.items() if whom)
     aggregate = analysis.aggregates.get(subject) if not family.population else None
     at = f", at {interval(aggregate.mean)}," if aggregate else ""
     return [f"The best learned tutor, {subject}{at} is {said}."]
@@ -106,9 +122,7 @@ def _beats(family: Family) -> str:
     apart = f"It cannot be told apart from {listed(level)}"
     if not beaten:
         return f"{apart}, {_after(family)}."
-    return f"It is better than {listed(beaten)}; it cannot be told apart from {listed(level)} (" + (
-        f"{_after(family)})."
-    )
+    return f"{apart}; it is better than {some(beaten)} ({_after(family)})."
 
 
 def _after(family: Family) -> str:
@@ -142,6 +156,20 @@ def _adaptation(analysis: Analysis) -> list[str]:
         f"From the first to the last lesson with the same student, the score of {subject}, "
         f"{which}, {'; '.join(words)}. These intervals are not corrected for their number."
     ]
+
+
+def _by_value(names: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key, value in names.items():
+        found.setdefault(value, []).append(key)
+    return found
+
+
+def some(names: Sequence[str]) -> str:
+    """All of them, or how many."""
+    if not names:
+        return ""
+    return listed(names) if len(names) <= _NAMED else f"{len(names)} of the others"
 
 
 def listed(names: Sequence[str]) -> str:
