@@ -397,7 +397,18 @@ def limit(
             show_default=False,
         ),
     ] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="training seeds for each case")] = 1,
+    tutor: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="measure this tutor without training on every case, too (repeatable), such as "
+            "myopic or 'pomcp: {n_simulations: 50}'",
+            show_default=False,
+        ),
+    ] = None,
+    students: Annotated[
+        int, typer.Option(min=2, help="test students of each seed for --tutor")
+    ] = 200,
+    seeds: Annotated[int, typer.Option(min=1, help="seeds for each case")] = 1,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -413,6 +424,8 @@ def limit(
             cases,
             case=case,
             train=train,
+            tutors=tutor or (),
+            n_students=students,
             n_seeds=seeds,
             as_json=as_json,
             device=resolve_device(device),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -23,6 +24,12 @@ from tutor_sim.limit_training import (
     train_on_cases,
     training_table,
 )
+from tutor_sim.limit_tutors import (
+    MeasuredTutor,
+    measure_on_case,
+    measured_table,
+    read_tutor,
+)
 from tutor_sim.limit_values import (
     EXACT_TOLERANCE,
     CaseLimit,
@@ -43,11 +50,13 @@ class LimitReport(NamedTuple):
         cases: in the order of the file.
         trained: one for each case and seed; empty if nothing was trained.
         training: what was trained, one of ``limit_training.TRAININGS``.
+        measured: tutors without training, case by case.
     """
 
     cases: tuple[CaseLimit, ...]
     trained: tuple[TrainedCase, ...] = ()
     training: str = ""
+    measured: tuple[MeasuredTutor, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -61,6 +70,7 @@ class LimitReport(NamedTuple):
             "cases": [case.to_json() for case in self.cases],
             "training": self.training,
             "trained": [result.to_json() for result in self.trained],
+            "measured": [result.to_json() for result in self.measured],
         }
         return {key: _without_nan(value) for key, value in data.items()}
 
@@ -166,11 +176,26 @@ def _jobs(cases: Sequence[CaseLimit], n_seeds: int) -> list[Job]:
     ]
 
 
+def _trained(jobs: Sequence[Job], train: str, device: str, log: Console) -> list[TrainedCase]:
+    trained: list[TrainedCase] = []
+    n_processes = min(os.cpu_count() or 1, len(jobs))
+    for result in train_on_cases(jobs, train, device=device, processes=n_processes):
+        trained.append(result)
+        log.print(
+            f"trained {len(trained)}/{len(jobs)}: {result.case}, seed {result.seed}: "
+            f"{result.fraction_of_optimal} of optimal, {result.cpu_s:.0f} CPU-s"
+        )
+    order = {(job.case.name, job.seed): place for place, job in enumerate(jobs)}
+    return sorted(trained, key=lambda result: order[result.case, result.seed])
+
+
 def run_limit(
     path: Path,
     *,
     case: str | None = None,
     train: str = "",
+    tutors: Sequence[str] = (),
+    n_students: int = 200,
     n_seeds: int = 1,
     as_json: bool = False,
     device: str = "cpu",
@@ -183,7 +208,10 @@ def run_limit(
         path: the cases file.
         case: only the case of this name.
         train: what is trained on each case, too: one of ``limit_training.TRAININGS``; "": nothing.
-        n_seeds: training seeds for each case.
+        tutors: without training, to be measured on each case, too; as under ``tutors`` in an
+            experiment.
+        n_students: test students of each seed by which they are measured.
+        n_seeds: of training and of measuring, for each case.
         as_json: print one JSON object instead of tables.
         device: where it is trained.
         console: for the result.
@@ -198,6 +226,8 @@ def run_limit(
     """
     if train and train not in TRAININGS:
         raise ValueError(unknown_name("--train", train, TRAININGS))
+    for tutor in tutors:
+        read_tutor(tutor)
     log = log or Console(stderr=True)
     limits: list[CaseLimit] = []
     cases = selected_cases(path, case)
@@ -206,21 +236,17 @@ def run_limit(
             limits.append(limit_case(one, progress=progress))
         if not as_json:
             console.print(case_table(limits[-1]))
-    trained: list[TrainedCase] = []
-    if train:
-        jobs = _jobs(limits, n_seeds)
-        n_processes = min(os.cpu_count() or 1, len(jobs))
-        for result in train_on_cases(jobs, train, device=device, processes=n_processes):
-            trained.append(result)
-            log.print(
-                f"trained {len(trained)}/{len(jobs)}: {result.case}, seed {result.seed}: "
-                f"{result.fraction_of_optimal} of optimal, {result.cpu_s:.0f} CPU-s"
-            )
-        order = {one.name: place for place, one in enumerate(cases)}
-        trained.sort(key=lambda result: (order[result.case], result.seed))
-        if not as_json:
-            console.print(training_table(trained, train))
-    report = LimitReport(tuple(limits), tuple(trained), train)
+    jobs = _jobs(limits, n_seeds)
+    trained = _trained(jobs, train, device, log) if train else []
+    if trained and not as_json:
+        console.print(training_table(trained, train))
+    measured: list[MeasuredTutor] = []
+    for job, tutor in itertools.product(jobs, tutors):
+        log.print(f"measuring {tutor}: {job.case.name}, seed {job.seed}", highlight=False)
+        measured.append(measure_on_case(job, tutor, n_students, device))
+    if measured and not as_json:
+        console.print(measured_table(measured, n_students))
+    report = LimitReport(tuple(limits), tuple(trained), train, tuple(measured))
     if as_json:
         console.print_json(json.dumps(report.to_json(), allow_nan=False))
     return report.ok

@@ -247,9 +247,9 @@ def training_table(results: Sequence[TrainedCase], training: str) -> Table:
         reached = [_first_cpu_s(row, 0.95) for row in rows]
         table.add_row(
             name,
-            " ".join(_of_seed(row.fraction_of_optimal) for row in rows),
-            _over_seeds([row.fraction_of_optimal for row in rows]),
-            _over_seeds([row.fraction_of_adaptivity for row in rows]),
+            " ".join(of_seed(row.fraction_of_optimal) for row in rows),
+            over_seeds([row.fraction_of_optimal for row in rows]),
+            over_seeds([row.fraction_of_adaptivity for row in rows]),
             f"{max(row.cpu_s for row in rows):.0f}",
             " ".join("-" if s is None else f"{s:.0f}" for s in reached),
         )
@@ -260,12 +260,12 @@ def _first_cpu_s(result: TrainedCase, level: float) -> float | None:
     return next((point.cpu_s for point in result.curve if point.fraction >= level), None)
 
 
-def _of_seed(estimate: Estimate) -> str:
+def of_seed(estimate: Estimate) -> str:
     """A fraction above 1 is luck of the draw, which its interval must show."""
     return f"{estimate.value:.3f}" if round(estimate.value, 3) <= 1 else str(estimate)
 
 
-def _over_seeds(estimates: Sequence[Estimate]) -> str:
+def over_seeds(estimates: Sequence[Estimate]) -> str:
     """Mean and interval over seeds; of one seed, its interval over test students."""
     if len(estimates) == 1:
         return str(estimates[0])

@@ -459,12 +459,14 @@ class TutorKind:
         parameters: what an experiment may set.
         make: from the setting and the validated parameters.
         predicts: it asks the student model for beliefs, predictions or expected gains.
+        informed: an oracle: it reads what is hidden.
     """
 
     description: str
     parameters: type[NoParameters]
     make: Callable[[_Setting, Any], Tutor]
     predicts: bool = False
+    informed: bool = False
 
 
 TUTORS: dict[str, TutorKind] = {
@@ -600,18 +602,21 @@ TUTORS: dict[str, TutorKind] = {
         NoParameters,
         _oracle,
         predicts=True,
+        informed=True,
     ),
     "oracle_plan": TutorKind(
         "informed: knows latents and knowledge state, and plans to the lesson's end, exactly",
         InformedParameters,
         _oracle_plan,
         predicts=True,
+        informed=True,
     ),
     "clairvoyant": TutorKind(
         "informed: knows the luck to come, too; an upper bound of every tutor's score, exact",
         InformedParameters,
         _clairvoyant,
         predicts=True,
+        informed=True,
     ),
 }
 """Name -> tutor."""

@@ -21,7 +21,7 @@ from tutor_envs.task import TeachingTask
 EXACT = ("bayes", "oracle_plan")
 """They refuse the population of these tests."""
 BASELINES = [name for name in TUTORS if name not in EXACT]
-OBSERVERS = [name for name in BASELINES if name not in ("oracle", "clairvoyant")]
+OBSERVERS = [name for name in BASELINES if not TUTORS[name].informed]
 FEW: dict[str, dict[str, Any]] = {
     "best_fixed": {"n_students": 32, "n_starts": 2, "max_student_steps": 300_000},
     "lookahead": {"n_types": 32},

@@ -162,8 +162,7 @@ def test_students_whom_teaching_reaches_all_the_same_fail_the_idle_actions() -> 
 
 # -- honest tutors pass ----------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "name",
-    [name for name in TUTORS if name not in ("bayes", "oracle", "oracle_plan", "clairvoyant")],
+    "name", [name for name in TUTORS if name != "bayes" and not TUTORS[name].informed]
 )
 def test_honest_tutors_pass_all_three(name: str) -> None:
     population = ONE_WAY.with_latents(p_slip=0.1, p_guess=0.2, p_init=0.3, p_learn=0.3)

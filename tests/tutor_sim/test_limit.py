@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,40 @@ def test_training_is_measured_by_the_exact_values(
     table = limit(path, "--train", "rl2", "--seeds", 2).output
     assert table.count("0.970") >= 2  # each seed
     assert "[0.970" in table  # and the interval over seeds, which do not differ here
+
+
+def test_tutors_without_training_are_measured_by_the_exact_values(tmp_path: Path) -> None:
+    path = write(tmp_path, BANDIT)
+    chosen = ["--tutor", "bayes", "--tutor", "lookahead: {depth: 4}", "--tutor", "random"]
+    result = limit(path, *chosen, "--seeds", 2, "--students", 400, "--json")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["measured"]
+    assert [(row["tutor"], row["seed"]) for row in rows] == [
+        (tutor, seed) for seed in (0, 1) for tutor in chosen[1::2]
+    ]
+    for row in rows:
+        found = row["fraction_of_optimal"]
+        expected = 0.0 if row["tutor"] == "random" else 1.0
+        assert found["low"] - 1e-9 <= expected <= found["high"] + 1e-9
+    table = limit(path, *chosen, "--students", 20).output
+    assert "1.000 [1.000, 1.000]" in " ".join(table.split())
+
+
+@pytest.mark.parametrize(
+    ("tutor", "message"),
+    [
+        ("bayse", "unknown `tutors` 'bayse'; allowed: .*did you mean 'bayes'"),
+        ("lookahead: {dpth: 1}", "unknown `tutors.lookahead` 'dpth'; allowed: "),
+        ("lookahead: {depth: 0}", "`tutors.lookahead.depth` .* got 0"),
+        ("oracle", "`--tutor` must be a tutor that reads nothing hidden, got 'oracle'"),
+        ("[1, 2]", "`--tutor` must be a name, or one name with its options"),
+    ],
+)
+def test_bad_tutors_are_refused_at_once(tmp_path: Path, tutor: str, message: str) -> None:
+    result = limit(write(tmp_path, BANDIT), "--tutor", tutor)
+    assert result.exit_code == 2
+    assert re.search(message, " ".join(result.output.split()))
+    assert "branches" not in result.output
 
 
 def test_a_trained_tutor_reaches_the_optimum_of_a_small_family(
