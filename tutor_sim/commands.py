@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tutor_agents.engine import parallel
+from tutor_agents.registry import check_can_teach
 from tutor_envs.population import Population
 from tutor_envs.population_files import POPULATIONS
 from tutor_sim.compare import ComparisonResult, Learned, Training, check_plug_ins, compare
@@ -136,6 +137,8 @@ def compare_file(
     experiments = load_experiments(path, overrides=overrides, seed=seed, short=short)
     for experiment in experiments:
         check_learners(f"{path}: experiment `{experiment.name}`", experiment, device)
+        for spec in experiment.tutors:  # known at once, and not after hours of training
+            check_can_teach(spec.algorithm, experiment.population)
         check_plug_ins(experiment, device)
     runs = []
     for i, experiment in enumerate(experiments):

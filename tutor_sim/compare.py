@@ -183,7 +183,10 @@ def compare(
             f"{experiment.population.name}."
         )
     if not evaluations:
-        raise ValueError("`tutors` must name at least one tutor that can be evaluated, got none.")
+        why = "".join(f"\n{note}" for note in notes)
+        raise ValueError(
+            f"`tutors` must name at least one tutor that can be evaluated, got none.{why}"
+        )
     exact = experiment.reference_values if same else None
     summary = summarise(
         evaluations,
