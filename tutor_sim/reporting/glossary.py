@@ -50,8 +50,8 @@ def definitions() -> list[tuple[str, str]]:
         ),
         (
             "simultaneous interval",
-            "Holds for all pairs of the family at once with 95 % (Bonferroni). It is a little wider "
-            "than Holm's test asks for: two tutors may be told apart whose interval holds 0.",
+            "Holds for all pairs of the family at once with 95 % (Bonferroni). It is a little "
+            "wider than Holm's test asks for: two tutors may be told apart whose interval holds 0.",
         ),
         (
             "expected rank",
